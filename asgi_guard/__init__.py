@@ -1,0 +1,57 @@
+"""Guards for ASGI apps: a guard is a frozen value; calling it with an app returns an app."""
+
+from asgi_guard.breaker.breaker import BreakerSnapshot, CircuitBreaker
+from asgi_guard.breaker.guard import Breakers
+from asgi_guard.breaker.machine import BreakerState
+from asgi_guard.concurrency.guard import ConcurrencyLimit
+from asgi_guard.concurrency.permits import Permits, PermitsSnapshot
+from asgi_guard.errors import (
+    CircuitOpen,
+    ConcurrencyExceeded,
+    ConfigurationError,
+    GuardError,
+    QuotaExceeded,
+    Rejected,
+)
+from asgi_guard.guard import Guard
+from asgi_guard.health.check import Check
+from asgi_guard.health.guard import Health
+from asgi_guard.keys import client_ip, header
+from asgi_guard.metrics.guard import Metrics
+from asgi_guard.rate_limit.decision import Decision
+from asgi_guard.rate_limit.guard import RateLimit
+from asgi_guard.rate_limit.limiter import RateLimiter
+from asgi_guard.rate_limit.memory import MemoryStore
+from asgi_guard.rate_limit.quota import Quota
+from asgi_guard.rate_limit.rule import Rule
+from asgi_guard.rate_limit.store import Charge, Store
+
+__all__ = [
+    "BreakerSnapshot",
+    "BreakerState",
+    "Breakers",
+    "Charge",
+    "Check",
+    "CircuitBreaker",
+    "CircuitOpen",
+    "ConcurrencyExceeded",
+    "ConcurrencyLimit",
+    "ConfigurationError",
+    "Decision",
+    "Guard",
+    "GuardError",
+    "Health",
+    "MemoryStore",
+    "Metrics",
+    "Permits",
+    "PermitsSnapshot",
+    "Quota",
+    "QuotaExceeded",
+    "RateLimit",
+    "RateLimiter",
+    "Rejected",
+    "Rule",
+    "Store",
+    "client_ip",
+    "header",
+]

@@ -1,0 +1,345 @@
+"""The circuit breaker, usable wherever something downstream is called."""
+
+import asyncio
+import functools
+import inspect
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar, cast
+
+from asgi_guard._checks import check_count, check_name, check_seconds, check_share
+from asgi_guard._clock import Clock, monotonic
+from asgi_guard.breaker.machine import (
+    BreakerState,
+    Machine,
+    Outcome,
+    Refused,
+    Stamp,
+    Thresholds,
+    Transition,
+)
+from asgi_guard.errors import CircuitOpen, ConfigurationError, Rejected
+
+P = ParamSpec("P")
+R = TypeVar("R")
+ErrorTypes = tuple[type[BaseException], ...]
+
+_log = logging.getLogger("asgi_guard.breaker")
+_ENDED_FROM_OUTSIDE = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerSnapshot:
+    """The state of a breaker at one moment, and what it has counted since it was made.
+
+    Attributes:
+        name: The breaker's name.
+        state: Closed, open or half-open.
+        retry_after: Seconds until a call may be admitted; 0 when one is now.
+        success: Calls that succeeded.
+        failure: Calls that failed.
+        ignored: Calls that said nothing: cancelled, or ended by an error that is to be ignored.
+        not_permitted: Calls that were refused.
+        transitions: How often it changed from one state to another.
+    """
+
+    name: str
+    state: BreakerState
+    retry_after: float
+    success: int
+    failure: int
+    ignored: int
+    not_permitted: int
+    transitions: Mapping[tuple[BreakerState, BreakerState], int]
+
+
+class CircuitBreaker:
+    """Refuses calls to a downstream that keeps failing, and lets a few try when it may be back.
+
+    Closed, it counts outcomes; it trips on so many failures in a row, or on a share of failures within
+    a window. Open, it refuses every call with `CircuitOpen`. When the open time is over it is
+    half-open: at most `max_trials` calls at once are admitted on trial; `recover_after` successes close
+    it, one failure opens it again. The pattern is Michael Nygard's ("Release It!", 2007).
+
+    A call has one of three outcomes. Cancelled calls, errors in `ignore`, errors outside `fail_on` and
+    asgi_guard's own refusals are neither success nor failure, in every state. Outcomes that come in
+    after the state has changed are counted, and change nothing.
+
+    One object serves `async with`, `with`, decorated functions and `call()` / `acall()`, from threads
+    and event loops alike.
+
+    Args:
+        name: What errors, log lines and metrics call it: printable ASCII, at most 100 characters.
+        consecutive_failures: Failures in a row that trip it, from 1 up; default 5, None: off.
+        failure_rate: Share of failures within the window that trips it, above 0 and up to 1; default
+            0.5, None: off.
+        min_calls: Calls the window must hold before the share is looked at, from 1 up; default 10.
+        window: Length of the window in seconds, above 0; default 10.
+        open_for: Seconds it stays open, above 0; default 5.
+        max_trials: Trials at once while half-open, from 1 up; default 1.
+        recover_after: Successful trials that close it, from 1 up; default 2.
+        trial_lease: Seconds after which a trial that has not come back no longer counts, above 0;
+            default 30.
+        fail_on: Error types that are failures; default `(Exception,)`.
+        ignore: Error types that are not, though `fail_on` covers them; default none.
+        clock: A callable returning seconds that never run backwards.
+
+    Raises:
+        ConfigurationError: A value is out of its range.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        consecutive_failures: int | None = 5,
+        failure_rate: float | None = 0.5,
+        min_calls: int = 10,
+        window: float = 10.0,
+        open_for: float = 5.0,
+        max_trials: int = 1,
+        recover_after: int = 2,
+        trial_lease: float = 30.0,
+        fail_on: type[BaseException] | ErrorTypes = (Exception,),
+        ignore: type[BaseException] | ErrorTypes = (),
+        clock: Clock = monotonic,
+    ) -> None:
+        check_name("CircuitBreaker.name", name)
+        if consecutive_failures is not None:
+            check_count("CircuitBreaker.consecutive_failures", consecutive_failures)
+        if failure_rate is not None:
+            check_share("CircuitBreaker.failure_rate", failure_rate)
+        check_count("CircuitBreaker.min_calls", min_calls)
+        check_seconds("CircuitBreaker.window", window)
+        check_seconds("CircuitBreaker.open_for", open_for)
+        check_count("CircuitBreaker.max_trials", max_trials)
+        check_count("CircuitBreaker.recover_after", recover_after)
+        check_seconds("CircuitBreaker.trial_lease", trial_lease)
+        self.name = name
+        self._fail_on = _error_types("CircuitBreaker.fail_on", fail_on)
+        self._ignore = _error_types("CircuitBreaker.ignore", ignore)
+        self._clock = clock
+        # Held for integer updates only: never across the user's code, an await or a log line.
+        self._lock = threading.Lock()
+        self._machine = Machine(
+            Thresholds(
+                consecutive_failures=consecutive_failures,
+                failure_rate=failure_rate,
+                min_calls=min_calls,
+                window=window,
+                open_for=open_for,
+                max_trials=max_trials,
+                recover_after=recover_after,
+                trial_lease=trial_lease,
+            )
+        )
+        self._outcomes = dict.fromkeys(Outcome, 0)
+        self._not_permitted = 0
+        self._blocks: dict[_Block, None] = {}
+
+    def __repr__(self) -> str:
+        """Name the breaker and its state."""
+        return f"CircuitBreaker({self.name!r}, state={self.state.value!r})"
+
+    @property
+    def state(self) -> BreakerState:
+        """The state of this moment."""
+        return self._machine.state(self._clock())
+
+    def snapshot(self) -> BreakerSnapshot:
+        """Return the state of this moment and the counts so far."""
+        with self._lock:
+            now = self._clock()
+            return BreakerSnapshot(
+                name=self.name,
+                state=self._machine.state(now),
+                retry_after=self._machine.retry_after(now),
+                success=self._outcomes[Outcome.SUCCESS],
+                failure=self._outcomes[Outcome.FAILURE],
+                ignored=self._outcomes[Outcome.IGNORED],
+                not_permitted=self._not_permitted,
+                transitions=dict(self._machine.transitions),
+            )
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Guard every call of a function, sync or async; its type stays what it was.
+
+        Raises:
+            ConfigurationError: It is a generator function, whose calls end before it has run.
+        """
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise ConfigurationError(
+                "CircuitBreaker.__call__",
+                function,
+                "a function, sync or async; put `with` or `async with` inside a generator",
+            )
+        if _is_async(function):
+            called = cast(Callable[P, Awaitable[Any]], function)
+
+            @functools.wraps(function)
+            async def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:
+                return await self.acall(called, *args, **kwargs)
+
+            return cast(Callable[P, R], guarded)
+
+        @functools.wraps(function)
+        def guarded_sync(*args: P.args, **kwargs: P.kwargs) -> R:
+            return self.call(function, *args, **kwargs)
+
+        return guarded_sync
+
+    def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call a function if the breaker admits it.
+
+        Raises:
+            CircuitOpen: The breaker refused; the function was not called.
+        """
+        stamp = self._admit()
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            self._settle(stamp, self._outcome(error))
+            raise
+        if hasattr(type(result), "__await__"):  # the call is over when this is
+            return cast(R, self._finish(stamp, cast(Awaitable[Any], result)))
+        self._settle(stamp, Outcome.SUCCESS)
+        return result
+
+    async def acall(
+        self, function: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Call a function and await its result if the breaker admits it.
+
+        Raises:
+            CircuitOpen: The breaker refused; the function was not called.
+        """
+        stamp = self._admit()
+        try:
+            result = await function(*args, **kwargs)
+        except BaseException as error:
+            self._settle(stamp, self._outcome(error))
+            raise
+        self._settle(stamp, Outcome.SUCCESS)
+        return result
+
+    def __enter__(self) -> Self:
+        """Admit the block, or raise `CircuitOpen`."""
+        block = _Block(self, self._admit())
+        self._blocks[block] = None
+        _entered.set((*_entered.get(), block))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Settle the block's outcome."""
+        stamp = self._leave_block()
+        self._settle(stamp, Outcome.SUCCESS if error is None else self._outcome(error))
+
+    async def __aenter__(self) -> Self:
+        """Admit the block, or raise `CircuitOpen`."""
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Settle the block's outcome."""
+        self.__exit__(kind, error, traceback)
+
+    async def _finish(self, stamp: Stamp, result: Awaitable[R]) -> R:
+        try:
+            finished = await result
+        except BaseException as error:
+            self._settle(stamp, self._outcome(error))
+            raise
+        self._settle(stamp, Outcome.SUCCESS)
+        return finished
+
+    def _admit(self) -> Stamp:
+        machine = self._machine
+        # The generation first: were the state read first, a call could be stamped with a new era.
+        generation = machine.generation
+        if machine.is_closed:
+            return generation
+        with self._lock:
+            admitted = machine.admit(self._clock())
+            if not isinstance(admitted, Refused):
+                return admitted
+            self._not_permitted += 1
+        raise CircuitOpen(
+            f"circuit {self.name!r} is not closed", admitted.retry_after, breaker=self.name
+        )
+
+    def _settle(self, stamp: Stamp, outcome: Outcome) -> None:
+        with self._lock:
+            self._outcomes[outcome] += 1
+            transition = self._machine.settle(stamp, outcome, self._clock())
+        if transition is not None:
+            self._tell(transition)
+
+    def _tell(self, transition: Transition) -> None:
+        level = logging.WARNING if transition.after is BreakerState.OPEN else logging.INFO
+        _log.log(
+            level,
+            "circuit %r: %s -> %s: %s",
+            self.name,
+            transition.before.value,
+            transition.after.value,
+            transition.reason,
+        )
+
+    def _outcome(self, error: BaseException) -> Outcome:
+        if isinstance(error, (*_ENDED_FROM_OUTSIDE, Rejected, *self._ignore)):
+            return Outcome.IGNORED
+        if isinstance(error, BaseExceptionGroup):
+            outcomes = {self._outcome(part) for part in error.exceptions}
+            return Outcome.FAILURE if Outcome.FAILURE in outcomes else Outcome.IGNORED
+        return Outcome.FAILURE if isinstance(error, self._fail_on) else Outcome.IGNORED
+
+    def _leave_block(self) -> Stamp:
+        entered = _entered.get()
+        block = next((each for each in reversed(entered) if each.breaker is self), None)
+        if block is not None:
+            _entered.set(tuple(each for each in entered if each is not block))
+        with self._lock:
+            # A block may be left in another context than it was entered in (a sync dependency of
+            # FastAPI is). Then the oldest is as good as any: each is settled, and settled once.
+            if block is None or block not in self._blocks:
+                block = next(iter(self._blocks))
+            del self._blocks[block]
+        return block.stamp
+
+
+class _Block:
+    """One `with` block between its beginning and its end."""
+
+    __slots__ = ("breaker", "stamp")
+
+    def __init__(self, breaker: CircuitBreaker, stamp: Stamp) -> None:
+        self.breaker = breaker
+        self.stamp = stamp
+
+
+_entered: ContextVar[tuple[_Block, ...]] = ContextVar("asgi_guard_breaker_blocks", default=())
+
+
+def _is_async(function: Callable[..., object]) -> bool:
+    call = getattr(function, "__call__", None)  # noqa: B004 - an object's own async __call__
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+
+
+def _error_types(field: str, types: object) -> ErrorTypes:
+    listed = types if isinstance(types, tuple) else (types,)
+    if not all(isinstance(each, type) and issubclass(each, BaseException) for each in listed):
+        raise ConfigurationError(field, types, "an error type, or a tuple of error types")
+    return cast(ErrorTypes, listed)

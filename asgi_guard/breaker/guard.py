@@ -1,0 +1,208 @@
+"""Breakers as a guard: what they refuse inside the app becomes an answer at its edge."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from asgi_guard._asgi import ASGIApp, Message, Receive, Scope, Send
+from asgi_guard.breaker.breaker import BreakerSnapshot, CircuitBreaker
+from asgi_guard.errors import CircuitOpen, ConfigurationError
+from asgi_guard.refusal import Refusal
+
+_TRY_AGAIN_LATER = 1013  # RFC 6455 registry of close codes
+_SERVER_ERROR = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Breakers:
+    """Turns a `CircuitOpen` that escapes the app into 503.
+
+    It is also found inside exception groups (as task groups raise them) and as the `__cause__` of
+    another error. A group that holds an unrelated error passes unchanged, as does everything
+    once the response has begun. A bare 500 is held back until the app has ended: frameworks send one
+    before they let the error out.
+
+    What the client sees: 503 with problem details (RFC 9457) that name no downstream, and
+    `Retry-After` from the breaker that will take longest. An accepted websocket is closed with 1013.
+
+    Args:
+        breakers: The breakers the app uses, with names of their own; their state is shown in
+            metrics and health.
+
+    Raises:
+        ConfigurationError: Two have one name, or one is no `CircuitBreaker`.
+    """
+
+    breakers: Sequence[CircuitBreaker] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what are no breakers."""
+        if isinstance(self.breakers, str) or not isinstance(self.breakers, Sequence):
+            raise ConfigurationError(
+                "Breakers.breakers", self.breakers, "a list of CircuitBreaker objects"
+            )
+        names: set[str] = set()
+        for breaker in self.breakers:
+            if not isinstance(breaker, CircuitBreaker):
+                raise ConfigurationError(
+                    "Breakers.breakers", breaker, "CircuitBreaker objects, one for a downstream"
+                )
+            if breaker.name in names:
+                raise ConfigurationError(
+                    "CircuitBreaker.name", breaker.name, "a name that no other breaker has"
+                )
+            names.add(breaker.name)
+        object.__setattr__(self, "breakers", tuple(self.breakers))
+
+    def __call__(self, app: ASGIApp) -> "BreakersShell":
+        """Wrap an ASGI app."""
+        return BreakersShell(self, app)
+
+
+class BreakersShell:
+    """The ASGI app that `Breakers` returns."""
+
+    def __init__(self, settings: Breakers, app: ASGIApp) -> None:
+        self._app = app
+        self._breakers = settings.breakers
+
+    def snapshot(self) -> list[BreakerSnapshot]:
+        """Return the state of every breaker."""
+        return [breaker.snapshot() for breaker in self._breakers]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the app, and answer for the breakers that refused inside it."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = _Response(send)
+        try:
+            await self._app(scope, receive, response)  # type: ignore[arg-type]
+        except Exception as error:
+            refused = None if response.started else open_circuits(error)
+            if not refused:
+                await response.flush()
+                raise
+            await _CIRCUIT_OPEN.answer(scope, receive, send, _longest(refused))
+        else:
+            await response.flush()
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        socket = _Socket(receive, send)
+        try:
+            await self._app(scope, socket.receive, socket.send)
+        except Exception as error:
+            refused = None if socket.closed else open_circuits(error)
+            if not refused:
+                raise
+            if socket.accepted:
+                await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER})
+            else:
+                await _CIRCUIT_OPEN.answer(scope, socket.connect, send, _longest(refused))
+
+
+def open_circuits(error: BaseException) -> list[CircuitOpen]:
+    """Return the `CircuitOpen` errors that an error is made of; none if it holds anything else."""
+    if isinstance(error, CircuitOpen):
+        return [error]
+    if isinstance(error, BaseExceptionGroup):
+        found: list[CircuitOpen] = []
+        for part in error.exceptions:
+            inside = open_circuits(part)
+            if not inside:
+                return []
+            found += inside
+        return found
+    seen = {id(error)}
+    cause = error.__cause__
+    while cause is not None and id(cause) not in seen:
+        if isinstance(cause, CircuitOpen | BaseExceptionGroup):
+            return open_circuits(cause)
+        seen.add(id(cause))
+        cause = cause.__cause__
+    return []
+
+
+def _longest(refused: Sequence[CircuitOpen]) -> float | None:
+    waits = [each.retry_after for each in refused if each.retry_after is not None]
+    return max(waits, default=None)
+
+
+class _Response:
+    """The response of one request on its way out; keeps a bare 500 until the app has ended."""
+
+    __slots__ = ("_held", "_send", "started")
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._held: list[Message] = []
+        self.started = False
+
+    def __call__(self, message: Message) -> object:
+        if not self.started:
+            if message["type"] == "http.response.start":
+                if message["status"] == _SERVER_ERROR:
+                    return self._hold(message)
+                self.started = True
+            elif self._held:
+                return self._hold(message)
+        return self._send(message)
+
+    async def _hold(self, message: Message) -> None:
+        self._held.append(message)
+        kind = message["type"]
+        if kind != "http.response.start" and (
+            kind != "http.response.body" or message.get("more_body", False)
+        ):
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Send what was kept."""
+        held, self._held = self._held, []
+        for message in held:
+            self.started = True
+            await self._send(message)
+
+
+class _Socket:
+    """One websocket: what has been said on it so far."""
+
+    __slots__ = ("_connected", "_receive", "_send", "accepted", "closed")
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._connected: Message | None = None
+        self.accepted = False
+        self.closed = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "websocket.connect":
+            self._connected = message
+        elif message["type"] == "websocket.disconnect":
+            self.closed = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "websocket.accept":
+            self.accepted = True
+        elif message["type"] != "websocket.send":  # a close, or a denial of the app's own
+            self.closed = True
+        await self._send(message)
+
+    async def connect(self) -> Message:
+        """Return the connect message, whether or not the app has read it."""
+        return self._connected or await self._receive()
+
+
+_CIRCUIT_OPEN = Refusal(
+    503,
+    "Service Unavailable",
+    "Something this request needs is out of service.",
+    kind="temporary-reduced-capacity",
+)

@@ -1,0 +1,1 @@
+"""Concurrency caps: how many at once, and who waits."""

@@ -1,0 +1,146 @@
+"""The concurrency cap as a guard."""
+
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from dataclasses import KW_ONLY, dataclass
+
+from asgi_guard._asgi import ASGIApp, Message, Receive, Scope, Send
+from asgi_guard._checks import check_count, check_name, check_seconds
+from asgi_guard.concurrency.permits import Permits, PermitsSnapshot
+from asgi_guard.errors import ConcurrencyExceeded
+from asgi_guard.matching import check_methods, compile_matcher
+from asgi_guard.refusal import Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class ConcurrencyLimit:
+    """Caps the requests inside the app at once; some wait for a moment, the rest get 503.
+
+    A permit is held from admission until the last byte of the response has been sent, or until
+    the app ends without one. Background tasks run after that and hold none. Websockets pass: they live
+    too long to be counted with requests.
+
+    What a refused client sees: 503 with problem details (RFC 9457) and `Retry-After`.
+
+    Args:
+        limit: Requests at once, a whole number from 1 up, or `Permits` to share, which bring their
+            own queue.
+        name: What metrics call it; default `"requests"`.
+        path: A pattern such as `/reports/*`; default: every path.
+        methods: Method names such as `{"POST"}`; default: every method.
+        max_waiting: Requests that may wait, from 0 (nobody waits) up; default 100.
+        max_wait: Seconds a request may wait, from 0 up; default 0.5.
+
+    Raises:
+        ConfigurationError: A field is wrong; the message says which, and what is allowed.
+    """
+
+    limit: int | Permits
+    _: KW_ONLY
+    name: str = "requests"
+    path: str | None = None
+    methods: AbstractSet[str] | None = None
+    max_waiting: int = 100
+    max_wait: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse what is no concurrency cap."""
+        if not isinstance(self.limit, Permits):
+            check_count("ConcurrencyLimit.limit", self.limit)
+        check_name("ConcurrencyLimit.name", self.name)
+        check_count("ConcurrencyLimit.max_waiting", self.max_waiting, least=0)
+        check_seconds("ConcurrencyLimit.max_wait", self.max_wait, zero=True)
+        if self.methods is not None:
+            check_methods("ConcurrencyLimit.methods", self.methods)
+        compile_matcher("ConcurrencyLimit", self.path, self.methods)
+
+    def __call__(self, app: ASGIApp) -> "ConcurrencyShell":
+        """Wrap an ASGI app."""
+        return ConcurrencyShell(self, app)
+
+
+class ConcurrencyShell:
+    """The ASGI app that a `ConcurrencyLimit` returns."""
+
+    def __init__(self, settings: ConcurrencyLimit, app: ASGIApp) -> None:
+        self.name = settings.name
+        self._app = app
+        self._matches = compile_matcher("ConcurrencyLimit", settings.path, settings.methods)
+        limit = settings.limit
+        self.permits = (
+            limit
+            if isinstance(limit, Permits)
+            else Permits(limit, max_waiting=settings.max_waiting, max_wait=settings.max_wait)
+        )
+
+    def snapshot(self) -> PermitsSnapshot:
+        """Return the state of the permits."""
+        return self.permits.snapshot()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the app with a permit, or refuse the request."""
+        if scope["type"] != "http" or not (self._matches is None or self._matches(scope)):
+            return await self._app(scope, receive, send)
+        permits = self.permits
+        if not permits.try_acquire():
+            try:
+                await permits.acquire()
+            except ConcurrencyExceeded as refused:
+                return await _OVERLOADED.answer(scope, receive, send, refused.retry_after)
+        held = _Held(permits.release)
+        try:
+            await self._app(scope, receive, _release_after_last(send, held))
+        finally:
+            held.release()
+
+
+class _Held:
+    """A permit that is given back once, whoever asks first."""
+
+    __slots__ = ("_release",)
+
+    def __init__(self, release: Callable[[], None]) -> None:
+        self._release: Callable[[], None] | None = release
+
+    def release(self) -> None:
+        release, self._release = self._release, None
+        if release is not None:
+            release()
+
+
+def _release_after_last(send: Send, held: _Held) -> Send:
+    trailers = False
+
+    async def send_last(message: Message) -> None:
+        try:
+            await send(message)
+        finally:
+            held.release()
+
+    def watch(message: Message) -> object:
+        nonlocal trailers
+        kind = message["type"]
+        if kind == "http.response.start":
+            trailers = message.get("trailers", False)
+        elif kind in _LAST and not message.get(_LAST[kind]):
+            if kind == "http.response.trailers" or not trailers:
+                return send_last(message)
+        return send(message)
+
+    return watch  # type: ignore[return-value]  # it returns what `send` returns
+
+
+# The messages that can be a response's last, and the member that says more are to come.
+_LAST = {
+    "http.response.body": "more_body",
+    "http.response.pathsend": "more_body",
+    "http.response.zerocopysend": "more_body",
+    "http.response.trailers": "more_trailers",
+}
+
+_OVERLOADED = Refusal(
+    503,
+    "Service Unavailable",
+    "The server is at its limit of requests at once.",
+    kind="temporary-reduced-capacity",
+)

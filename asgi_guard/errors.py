@@ -1,0 +1,102 @@
+"""Every error of the package.
+
+GuardError
+├── ConfigurationError      a setting is wrong; raised when the object is made, never later
+└── Rejected                a guard refused; at the HTTP edge it is answered, in code it is raised
+    ├── QuotaExceeded           429: this caller is over its quota
+    ├── ConcurrencyExceeded     503: no permit was free in time
+    └── CircuitOpen             503: the breaker of a downstream is not closed
+"""
+
+__all__ = [
+    "CircuitOpen",
+    "ConcurrencyExceeded",
+    "ConfigurationError",
+    "GuardError",
+    "QuotaExceeded",
+    "Rejected",
+]
+
+_LONGEST_VALUE = 200
+
+
+class GuardError(Exception):
+    """The root of every error that asgi_guard raises."""
+
+
+class ConfigurationError(GuardError, ValueError):
+    """A setting is wrong: the message names the field, its value and what is allowed.
+
+    Args:
+        field: The setting, such as `ConcurrencyLimit.limit`.
+        value: What it was set to.
+        allowed: What it may be set to, and the remedy where there is one.
+    """
+
+    def __init__(self, field: str, value: object, allowed: str) -> None:
+        super().__init__(field, value, allowed)
+        self.field = field
+        self.value = value
+        self.allowed = allowed
+
+    def __str__(self) -> str:
+        """Name the field, the value and what is allowed."""
+        value = repr(self.value)
+        if len(value) > _LONGEST_VALUE:
+            value = f"{value[:_LONGEST_VALUE]}…"
+        return f"{self.field} is {value}; allowed: {self.allowed}"
+
+
+class Rejected(GuardError):  # noqa: N818 - it says what happened, and is no mistake
+    """A guard refused.
+
+    Args:
+        message: What was refused, and why.
+        retry_after: Seconds after which another attempt may pass; None when waiting cannot help,
+            or when nobody knows.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message, retry_after)
+        self.message = message
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        """Say what was refused."""
+        return self.message
+
+
+class QuotaExceeded(Rejected):
+    """The key has used up a quota."""
+
+
+class ConcurrencyExceeded(Rejected):
+    """No permit was free, and none came in time.
+
+    Args:
+        message: What was refused, and why.
+        retry_after: Seconds after which another attempt may pass.
+        reason: `"queue_full"` when nobody more may wait, `"timeout"` when the wait was in vain.
+    """
+
+    def __init__(
+        self, message: str, retry_after: float | None = None, reason: str = "timeout"
+    ) -> None:
+        super().__init__(message, retry_after)
+        self.args = (message, retry_after, reason)
+        self.reason = reason
+
+
+class CircuitOpen(Rejected):
+    """A breaker refused the call, because the downstream it guards has been failing.
+
+    Args:
+        message: What was refused, and why.
+        retry_after: Seconds until the breaker admits a trial.
+        breaker: The breaker's name.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None, breaker: str = "") -> None:
+        super().__init__(message, retry_after)
+        self.args = (message, retry_after, breaker)
+        self.breaker = breaker

@@ -1,0 +1,75 @@
+"""Checks: what is asked whether a dependency is healthy."""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import KW_ONLY, dataclass
+from enum import Enum
+from typing import Any, TypeAlias
+
+from asgi_guard._checks import check_seconds
+from asgi_guard.errors import ConfigurationError
+
+Ask: TypeAlias = Callable[[], Awaitable[object] | object]
+"""A function without arguments, sync or async: it raises or returns False when something is wrong."""
+
+
+class Status(Enum):
+    """How a check, or the whole, is doing; the words of the health+json draft."""
+
+    PASS = "pass"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A dependency to be asked about, and how.
+
+    Args:
+        check: An engine of SQLAlchemy, which is asked for `SELECT 1`, or a function without arguments:
+            async, or sync and run in a thread. It fails when it raises, returns False, or takes too
+            long.
+        critical: Whether readiness fails with it; default False: a dependency that all instances
+            share would take all of them out of service at once.
+        timeout: Seconds it may take, above 0; default 0.5. Probes commonly give up after one second.
+        ttl: Seconds a good result is kept, from 0 up; default 5. A bad one is kept for one second at
+            most.
+
+    Raises:
+        ConfigurationError: A field is wrong; the message says which, and what is allowed.
+    """
+
+    check: Any
+    _: KW_ONLY
+    critical: bool = False
+    timeout: float = 0.5
+    ttl: float = 5.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be asked."""
+        check_seconds("Check.timeout", self.timeout)
+        check_seconds("Check.ttl", self.ttl, zero=True)
+        question(self.check)
+
+
+def question(check: object) -> Ask:
+    """Return the function to call for what was given as a check.
+
+    Raises:
+        ConfigurationError: It is neither a function nor an engine.
+    """
+    if callable(check) and not inspect.isclass(check):
+        return check
+    try:
+        from asgi_guard.health.sqlalchemy import is_engine, ping  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError:
+        pass  # without SQLAlchemy nothing can be an engine
+    else:
+        if is_engine(check):
+            return ping(check)
+    raise ConfigurationError(
+        "Check.check",
+        check,
+        "an Engine or AsyncEngine of SQLAlchemy, or a function without arguments that raises or "
+        "returns False when something is wrong",
+    )

@@ -1,0 +1,62 @@
+"""The report: everything that is known about the health of one stack."""
+
+import asyncio
+from collections.abc import Mapping
+
+from asgi_guard.breaker.machine import BreakerState
+from asgi_guard.health.check import Status
+from asgi_guard.health.runner import Result, Runner
+from asgi_guard.parts import Parts
+
+_SEVERITY = [Status.PASS, Status.WARN, Status.FAIL]
+
+Component = dict[str, object]
+
+
+async def run_checks(runners: Mapping[str, Runner]) -> dict[str, Result]:
+    """Ask all at once."""
+    results = await asyncio.gather(*(runner.result() for runner in runners.values()))
+    return dict(zip(runners, results, strict=True))
+
+
+def worst(statuses: list[Status]) -> Status:
+    """Return the worst of all; nothing at all is fine."""
+    return max(statuses, key=_SEVERITY.index, default=Status.PASS)
+
+
+def components(results: Mapping[str, Result], parts: Parts) -> dict[str, Component]:
+    """Describe every check, breaker, pool and concurrency cap, by name."""
+    found: dict[str, Component] = {}
+    for name, result in results.items():
+        found[name] = {
+            "status": result.status.value,
+            "seconds": round(result.seconds, 4),
+            **({} if result.output is None else {"output": result.output}),
+        }
+    for breaker in parts.breakers:
+        circuit = breaker.snapshot()
+        closed = circuit.state is BreakerState.CLOSED
+        found[f"circuit:{circuit.name}"] = {
+            "status": (Status.PASS if closed else Status.WARN).value,
+            "state": circuit.state.value,
+        }
+    for name, source in parts.pools.items():
+        pool = source.snapshot()
+        full = pool.limit is not None and pool.used >= pool.limit
+        found[f"pool:{name}"] = {
+            "status": (Status.WARN if full else Status.PASS).value,
+            "used": pool.used,
+            "idle": pool.idle,
+            "limit": pool.limit,
+            "waiters": pool.waiters,
+        }
+    for shell in parts.concurrency:
+        permits = shell.snapshot()
+        full = permits.in_flight >= permits.limit
+        found[f"concurrency:{shell.name}"] = {
+            "status": (Status.WARN if full else Status.PASS).value,
+            "in_flight": permits.in_flight,
+            "limit": permits.limit,
+            "waiting": permits.waiting,
+        }
+    return found

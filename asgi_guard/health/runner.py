@@ -1,0 +1,85 @@
+"""Running a check: once for all who ask at the same time, within its time, and not too often."""
+
+import asyncio
+import inspect
+from dataclasses import dataclass
+
+from asgi_guard._clock import Clock, monotonic
+from asgi_guard.health.check import Check, Status, question
+
+_BAD_RESULT_TTL = 1.0  # seconds
+_GRACE = 0.1  # seconds for a cancelled check to end by itself
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a check said.
+
+    Attributes:
+        status: How the dependency is doing.
+        seconds: How long the check took.
+        output: The class of the error, where there was one: its text may hold secrets.
+        at: When it was said, on the runner's clock.
+    """
+
+    status: Status
+    seconds: float
+    output: str | None
+    at: float
+
+
+class Runner:
+    """One check and its last result."""
+
+    def __init__(self, check: Check, clock: Clock = monotonic) -> None:
+        self._check = check
+        self._ask = question(check.check)
+        self._clock = clock
+        self._last: Result | None = None
+        self._running: asyncio.Task[Result] | None = None
+
+    async def result(self) -> Result:
+        """Return the last result while it is fresh, else ask."""
+        last = self._last
+        if last is not None and self._clock() < last.at + self._ttl(last):
+            return last
+        task = self._running
+        if task is None or task.done() or task.get_loop() is not asyncio.get_running_loop():
+            task = self._running = asyncio.create_task(self._run())
+        # A check that outlives its time goes on alone: it is neither waited for nor asked again.
+        done, _ = await asyncio.wait({task}, timeout=self._check.timeout + _GRACE)
+        if done:
+            self._last = task.result()
+        else:
+            self._last = self._failed(self._clock() - self._check.timeout, "TimeoutError")
+        return self._last
+
+    async def _run(self) -> Result:
+        began = self._clock()
+        try:
+            async with asyncio.timeout(self._check.timeout):
+                answer = await self._answer()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+            return self._failed(began, type(error).__name__)
+        if answer is False:
+            return self._failed(began, "False")
+        now = self._clock()
+        return Result(Status.PASS, now - began, None, now)
+
+    async def _answer(self) -> object:
+        call = getattr(self._ask, "__call__", None)  # noqa: B004 - an object's own async __call__
+        if inspect.iscoroutinefunction(self._ask) or inspect.iscoroutinefunction(call):
+            answer = self._ask()
+        else:
+            answer = await asyncio.to_thread(self._ask)
+        return await answer if inspect.isawaitable(answer) else answer
+
+    def _failed(self, began: float, output: str) -> Result:
+        now = self._clock()
+        status = Status.FAIL if self._check.critical else Status.WARN
+        return Result(status, now - began, output, now)
+
+    def _ttl(self, result: Result) -> float:
+        if result.status is Status.PASS:
+            return self._check.ttl
+        return min(self._check.ttl, _BAD_RESULT_TTL)

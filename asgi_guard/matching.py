@@ -1,0 +1,94 @@
+"""Matching: which requests something applies to.
+
+Patterns are matched against the path as the app sees it (without `root_path`). No route of any
+framework is looked up: what a framework would answer with 404 is matched like everything else.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
+from starlette.routing import compile_path
+
+from asgi_guard._asgi import Scope
+from asgi_guard.errors import ConfigurationError
+
+Matcher: TypeAlias = Callable[[Scope], bool]
+PathTest: TypeAlias = Callable[[str], bool]
+
+_PATTERNS = (
+    "a path from the root: '/login' exactly, '/users/{id}' with one segment for id, "
+    "'/files/{name:path}', or '/api/*' for /api and everything below; leave it out for every path"
+)
+_METHOD = re.compile(r"[A-Za-z]+")
+
+
+def app_path(scope: Scope) -> str:
+    """Return the path below `root_path`, in the one spelling that patterns are compared with.
+
+    A slash at the end does not count, nor a line feed, which Starlette's routes let pass: a
+    limit on `/login` must hold for every spelling that an app may serve as `/login`.
+    """
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    if root and path.startswith(root) and path[len(root) : len(root) + 1] in {"", "/"}:
+        path = path[len(root) :]
+    return path.rstrip("/\n") or "/"
+
+
+def compile_matcher(
+    owner: str, path: str | None, methods: Iterable[str] | None
+) -> Matcher | None:
+    """Turn a pattern and methods into a test of the scope; None means that everything matches."""
+    test = None if path is None else _compile_path(f"{owner}.path", path)
+    allowed = None if methods is None else check_methods(f"{owner}.methods", methods)
+    if test is None and allowed is None:
+        return None
+    if "GET" in (allowed or ()):
+        allowed = (allowed or frozenset()) | {"HEAD"}  # frameworks answer HEAD with the GET handler
+
+    def matches(scope: Scope) -> bool:
+        # A websocket handshake is a GET on the wire, and says so in no other way.
+        if allowed is not None and scope.get("method", "GET") not in allowed:
+            return False
+        return test is None or test(app_path(scope))
+
+    return matches
+
+
+def check_methods(field: str, methods: object) -> frozenset[str]:
+    """Return the methods in upper case; refuse what is no collection of method names."""
+    if isinstance(methods, str) or not isinstance(methods, Iterable):
+        raise ConfigurationError(field, methods, "a set of method names such as {'POST'}, or None")
+    names = list(methods)
+    if not names or not all(isinstance(name, str) and _METHOD.fullmatch(name) for name in names):
+        raise ConfigurationError(field, methods, "a set of method names such as {'POST'}, or None")
+    return frozenset(name.upper() for name in names)
+
+
+def _compile_path(field: str, pattern: object) -> PathTest:
+    if not isinstance(pattern, str) or not pattern.startswith("/"):
+        raise ConfigurationError(field, pattern, _PATTERNS)
+    below = pattern.endswith("/*")
+    stem = (pattern[:-2] if below else pattern).rstrip("/")
+    if "*" in stem:
+        raise ConfigurationError(field, pattern, _PATTERNS)
+    if "{" in stem or "}" in stem:
+        return _compile_template(field, pattern, stem, below=below)
+    if below:
+        prefix = f"{stem}/"
+        return lambda path: path.startswith(prefix) or path == stem or path == "/" == prefix
+    exact = stem or "/"
+    return lambda path: path == exact
+
+
+def _compile_template(field: str, pattern: str, stem: str, *, below: bool) -> PathTest:
+    try:
+        expression, path_format, _ = compile_path(stem)
+    except (AssertionError, ValueError) as error:
+        raise ConfigurationError(field, pattern, f"{_PATTERNS} ({error})") from error
+    if stem.count("{") != path_format.count("{") or re.search(r"\\[{}]", expression.pattern):
+        raise ConfigurationError(field, pattern, _PATTERNS)
+    if below:
+        expression = re.compile(f"{expression.pattern.removesuffix('$')}(/.*)?$", re.DOTALL)
+    return lambda path: expression.match(path) is not None

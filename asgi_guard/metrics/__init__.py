@@ -1,0 +1,1 @@
+"""Metrics: what the guards have counted, for Prometheus to scrape."""

@@ -1,0 +1,87 @@
+"""The metrics: their names, labels and senses."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric that is computed at scrape.
+
+    Attributes:
+        name: Its name; a counter's ends in `_total`.
+        kind: Counter or gauge.
+        help: Its sense, in a few words.
+        labels: The names of its labels.
+        merge: What stands for several stacks with the same labels in one process.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    help: str
+    labels: tuple[str, ...]
+    merge: Literal["sum", "max"] = "sum"
+
+
+REQUEST_DURATION = "http_server_request_duration_seconds"
+REQUEST_DURATION_HELP = "Seconds from the request to the last byte of its response."
+REQUEST_DURATION_LABELS = ("http_request_method", "http_route", "http_response_status_code")
+REQUEST_DURATION_BUCKETS = (
+    *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75),
+    *(1.0, 2.5, 5.0, 7.5, 10.0),
+)  # as the semantic conventions of OpenTelemetry advise
+
+ACTIVE_REQUESTS = Metric(
+    "http_server_active_requests", "gauge", "Requests inside now.", ("http_request_method",)
+)
+RATE_LIMIT_DECISIONS = Metric(
+    "asgi_guard_rate_limit_decisions_total",
+    "counter",
+    "Requests a rule allowed or denied.",
+    ("rule", "decision"),
+)
+CONCURRENCY_LIMIT = Metric(
+    "asgi_guard_concurrency_limit", "gauge", "Permits there are.", ("limiter",)
+)
+CONCURRENCY_IN_FLIGHT = Metric(
+    "asgi_guard_concurrency_in_flight", "gauge", "Permits held now.", ("limiter",)
+)
+CONCURRENCY_QUEUED = Metric(
+    "asgi_guard_concurrency_queued", "gauge", "Requests waiting for a permit now.", ("limiter",)
+)
+CONCURRENCY_REJECTIONS = Metric(
+    "asgi_guard_concurrency_rejections_total",
+    "counter",
+    "Requests refused for want of a permit.",
+    ("limiter", "reason"),
+)
+CIRCUIT_STATE = Metric(
+    "asgi_guard_circuit_state", "gauge", "1 for the state it is in.", ("breaker", "state"), "max"
+)
+CIRCUIT_TRANSITIONS = Metric(
+    "asgi_guard_circuit_transitions_total",
+    "counter",
+    "Changes of state.",
+    ("breaker", "from_state", "to_state"),
+)
+CIRCUIT_CALLS = Metric(
+    "asgi_guard_circuit_calls_total", "counter", "Calls by outcome.", ("breaker", "outcome")
+)
+POOL_CONNECTIONS = Metric(
+    "asgi_guard_db_pool_connections", "gauge", "Open connections.", ("pool", "state")
+)
+POOL_LIMIT = Metric(
+    "asgi_guard_db_pool_limit", "gauge", "The most connections held at once.", ("pool",)
+)
+POOL_SIZE = Metric(
+    "asgi_guard_db_pool_size", "gauge", "Connections kept when nobody needs them.", ("pool",)
+)
+POOL_WAITERS = Metric(
+    "asgi_guard_db_pool_waiters", "gauge", "Callers inside an acquire now.", ("pool",)
+)
+POOL_SATURATION = Metric(
+    "asgi_guard_db_pool_saturation_ratio", "gauge", "Used by limit.", ("pool",), "max"
+)
+POOL_TIMEOUTS = Metric(
+    "asgi_guard_db_pool_timeouts_total", "counter", "Acquires that ended in vain.", ("pool",)
+)

@@ -1,0 +1,177 @@
+"""The collector: at scrape, from the snapshots of every stack to metric families."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from threading import Lock
+from typing import TypeVar
+from weakref import WeakKeyDictionary, WeakSet
+
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric as Family
+from prometheus_client.registry import Collector
+
+from asgi_guard.breaker.machine import BreakerState
+from asgi_guard.errors import ConfigurationError
+from asgi_guard.metrics import catalogue
+from asgi_guard.metrics.catalogue import Metric
+from asgi_guard.parts import Parts
+
+T = TypeVar("T")
+Values = dict[tuple[str, ...], float]
+
+
+class GuardCollector(Collector):
+    """What all stacks that report to one registry have counted; one for each registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._lock = Lock()
+        self._stacks: WeakSet[Parts] = WeakSet()
+        self._active: WeakSet[ActiveRequests] = WeakSet()
+        self.durations = Histogram(
+            catalogue.REQUEST_DURATION,
+            catalogue.REQUEST_DURATION_HELP,
+            catalogue.REQUEST_DURATION_LABELS,
+            buckets=catalogue.REQUEST_DURATION_BUCKETS,
+            registry=registry,
+        )
+        registry.register(self)
+
+    def add(self, parts: Parts, active: "ActiveRequests") -> None:
+        """Report a stack for as long as it lives."""
+        with self._lock:
+            self._stacks.add(parts)
+            self._active.add(active)
+
+    def describe(self) -> Iterable[Family]:
+        """Name the families, so that a clash is found when the registry is set up."""
+        return Tally().families()
+
+    def collect(self) -> Iterable[Family]:
+        """Read every part once."""
+        with self._lock:
+            stacks, active = list(self._stacks), list(self._active)
+        tally = Tally()
+        for method, count in (item for each in active for item in each.counts.items()):
+            tally.add(catalogue.ACTIVE_REQUESTS, (method,), count)
+        for stack in stacks:
+            _rate_limits(tally, stack)
+        _concurrency(tally, stacks)
+        _breakers(tally, stacks)
+        _pools(tally, stacks)
+        return tally.families()
+
+
+class ActiveRequests:
+    """The requests inside one stack now, by method."""
+
+    __slots__ = ("__weakref__", "counts")
+
+    def __init__(self, methods: Iterable[str]) -> None:
+        self.counts = dict.fromkeys(methods, 0)
+
+
+class Tally:
+    """Values by metric and labels, on their way to families."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, Values] = {metric.name: {} for metric in _METRICS}
+
+    def add(self, metric: Metric, labels: tuple[str, ...], value: float) -> None:
+        """Add a value; what is there already is merged with it."""
+        values = self._values[metric.name]
+        known = values.get(labels)
+        if known is None:
+            values[labels] = value
+        else:
+            values[labels] = max(known, value) if metric.merge == "max" else known + value
+
+    def families(self) -> Iterator[Family]:
+        """Return a family for every metric, with or without samples."""
+        for metric in _METRICS:
+            make = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+            family = make(metric.name, metric.help, labels=metric.labels)
+            for labels, value in self._values[metric.name].items():
+                family.add_metric(labels, value)
+            yield family
+
+
+_METRICS = [each for each in vars(catalogue).values() if isinstance(each, Metric)]
+
+
+def _rate_limits(tally: Tally, stack: Parts) -> None:
+    for counts in (each for limit in stack.rate_limits for each in limit.snapshot()):
+        tally.add(catalogue.RATE_LIMIT_DECISIONS, (counts.rule, "allowed"), counts.allowed)
+        tally.add(catalogue.RATE_LIMIT_DECISIONS, (counts.rule, "denied"), counts.denied)
+
+
+def _concurrency(tally: Tally, stacks: Iterable[Parts]) -> None:
+    shells = (shell for stack in stacks for shell in stack.concurrency)
+    for shell in _once(shells, lambda shell: shell.permits):
+        name, now = shell.name, shell.snapshot()
+        tally.add(catalogue.CONCURRENCY_LIMIT, (name,), now.limit)
+        tally.add(catalogue.CONCURRENCY_IN_FLIGHT, (name,), now.in_flight)
+        tally.add(catalogue.CONCURRENCY_QUEUED, (name,), now.waiting)
+        tally.add(catalogue.CONCURRENCY_REJECTIONS, (name, "queue_full"), now.queue_full)
+        tally.add(catalogue.CONCURRENCY_REJECTIONS, (name, "timeout"), now.timeout)
+
+
+def _breakers(tally: Tally, stacks: Iterable[Parts]) -> None:
+    breakers = (breaker for stack in stacks for breaker in stack.breakers)
+    for breaker in _once(breakers, lambda breaker: breaker):
+        now = breaker.snapshot()
+        for state in BreakerState:
+            tally.add(catalogue.CIRCUIT_STATE, (now.name, _label(state)), now.state is state)
+        for (before, after), count in now.transitions.items():
+            labels = (now.name, _label(before), _label(after))
+            tally.add(catalogue.CIRCUIT_TRANSITIONS, labels, count)
+        for outcome in ("success", "failure", "ignored", "not_permitted"):
+            tally.add(catalogue.CIRCUIT_CALLS, (now.name, outcome), getattr(now, outcome))
+
+
+def _pools(tally: Tally, stacks: Iterable[Parts]) -> None:
+    pools = (pool for stack in stacks for pool in stack.pools.items())
+    for name, pool in _once(pools, lambda pool: pool[1]):
+        now = pool.snapshot()
+        tally.add(catalogue.POOL_CONNECTIONS, (name, "used"), now.used)
+        tally.add(catalogue.POOL_CONNECTIONS, (name, "idle"), now.idle)
+        tally.add(catalogue.POOL_WAITERS, (name,), now.waiters)
+        tally.add(catalogue.POOL_TIMEOUTS, (name,), now.timeouts)
+        measured: Mapping[Metric, float | None] = {
+            catalogue.POOL_LIMIT: now.limit,
+            catalogue.POOL_SIZE: now.size,
+            catalogue.POOL_SATURATION: now.saturation,
+        }
+        for metric, value in measured.items():
+            if value is not None:
+                tally.add(metric, (name,), value)
+
+
+def _once(items: Iterable[T], identity: Callable[[T], object]) -> list[T]:
+    """Keep one of all items that share an object: what two stacks share is counted once."""
+    return list({id(identity(item)): item for item in items}.values())
+
+
+def _label(state: BreakerState) -> str:
+    return state.value.replace("-", "_")
+
+
+def collector_for(registry: CollectorRegistry) -> GuardCollector:
+    """Return the registry's collector, made and registered the first time it is asked for.
+
+    Raises:
+        ConfigurationError: The registry has metrics of the same names from somewhere else.
+    """
+    with _collectors_lock:
+        collector = _collectors.get(registry)
+        if collector is None:
+            try:
+                collector = GuardCollector(registry)
+            except ValueError as error:
+                raise ConfigurationError(
+                    "Metrics.registry", registry, f"a registry without these metrics: {error}"
+                ) from error
+            _collectors[registry] = collector
+        return collector
+
+
+_collectors_lock = Lock()
+_collectors: WeakKeyDictionary[CollectorRegistry, GuardCollector] = WeakKeyDictionary()

@@ -1,0 +1,26 @@
+"""The running parts of one stack: what readers read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from asgi_guard.breaker.breaker import CircuitBreaker
+from asgi_guard.concurrency.guard import ConcurrencyShell
+from asgi_guard.pools.snapshot import PoolSource
+from asgi_guard.rate_limit.guard import RateLimitShell
+
+
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
+class Parts:
+    """Everything in one stack that counts, by what it is.
+
+    Attributes:
+        rate_limits: The rate limits.
+        concurrency: The concurrency caps.
+        breakers: The circuit breakers.
+        pools: The watched pools, by name.
+    """
+
+    rate_limits: tuple[RateLimitShell, ...] = ()
+    concurrency: tuple[ConcurrencyShell, ...] = ()
+    breakers: tuple[CircuitBreaker, ...] = ()
+    pools: Mapping[str, PoolSource] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Connection pools: how many connections are open, used and waited for."""

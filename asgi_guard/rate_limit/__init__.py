@@ -1,0 +1,1 @@
+"""Rate limiting: how much in how long, per client."""

@@ -1,0 +1,61 @@
+"""Quotas: how much in how long."""
+
+from dataclasses import dataclass
+
+import limits
+
+from asgi_guard._checks import check_count, check_seconds
+from asgi_guard.errors import ConfigurationError
+
+_NOTATION = (
+    "'<count>/<period>' such as '300/minute', '10 per 5 seconds', '1000/2 hours'; count and "
+    "multiple from 1 up; period second, minute, hour, day, month (30 days) or year (360 days)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """A count per period.
+
+    Args:
+        count: Units per period, a whole number from 1 up.
+        period: The period in seconds, above 0; fractions are fine.
+
+    Raises:
+        ConfigurationError: A value is out of its range.
+    """
+
+    count: int
+    period: float
+
+    def __post_init__(self) -> None:
+        """Refuse what is no quota."""
+        check_count("Quota.count", self.count)
+        check_seconds("Quota.period", self.period)
+
+
+def parse_quota(field: str, notation: object) -> Quota:
+    """Read the notation of the `limits` package, such as `300/minute`.
+
+    Args:
+        field: The setting that holds the notation, for the error.
+        notation: A string in that notation, or a `Quota`, which is returned as it is.
+
+    Raises:
+        ConfigurationError: The notation cannot be read, or means nothing.
+    """
+    if isinstance(notation, Quota):
+        return notation
+    if not isinstance(notation, str):
+        raise ConfigurationError(field, notation, _NOTATION)
+    try:
+        items = limits.parse_many(notation)
+    except ValueError as error:
+        raise ConfigurationError(field, notation, _NOTATION) from error
+    if len(items) != 1:
+        raise ConfigurationError(field, notation, f"{_NOTATION}; one quota to a rule")
+    item = items[0]
+    # limits reads a multiple of 0 as 1, which can only be a mistake.
+    if item.amount < 1 or item.multiples < 1 or "/0" in notation.replace(" ", ""):
+        raise ConfigurationError(field, notation, _NOTATION)
+    return Quota(item.amount, float(item.get_expiry()))

@@ -1,0 +1,111 @@
+"""Refusals: from a guard's no to ASGI messages.
+
+Bodies are problem details (RFC 9457). A refused websocket gets the same answer where the server
+offers the denial response of the ASGI specification, and a close before the accept elsewhere,
+which servers turn into 403.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+
+from asgi_guard._asgi import Message, Receive, Scope, Send
+
+PROBLEM_TYPES = "https://iana.org/assignments/http-problem-types#"
+"""Where draft-ietf-httpapi-ratelimit-headers registers its problem types."""
+
+_TRY_AGAIN_LATER = 1013  # RFC 6455 registry of close codes
+
+HeaderFields = Sequence[tuple[bytes, bytes]]
+
+
+class Refusal:
+    """One answer that a guard gives instead of the app's: rendered once, sent many times.
+
+    Args:
+        status: The HTTP status code.
+        title: The problem's title; the status code's reason phrase.
+        kind: The last part of the problem's type, or None for `about:blank`.
+        detail: One sentence for whoever reads the body.
+        members: Further members of the body.
+    """
+
+    __slots__ = ("_body", "_body_with_wait", "status")
+
+    def __init__(
+        self,
+        status: int,
+        title: str,
+        detail: str,
+        *,
+        kind: str | None = None,
+        members: Mapping[str, object] | None = None,
+    ) -> None:
+        self.status = status
+        problem: dict[str, object] = {
+            "type": "about:blank" if kind is None else PROBLEM_TYPES + kind,
+            "title": title,
+            "status": status,
+            "detail": detail,
+            **(members or {}),
+        }
+        self._body = json.dumps(problem).encode()
+        problem["detail"] = f"{detail} Retry in \0 s."
+        with_wait = json.dumps(problem).encode().replace(b"%", b"%%")
+        self._body_with_wait = with_wait.replace(b"\\u0000", b"%d")
+
+    async def answer(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        retry_after: float | None,
+        fields: HeaderFields = (),
+    ) -> None:
+        """Send the refusal to the client of this request.
+
+        Args:
+            scope: The scope of the refused request.
+            receive: The server's `receive`.
+            send: The server's `send`.
+            retry_after: Seconds, rounded up to at least one whole second for `Retry-After`;
+                None leaves the field out.
+            fields: Further header fields.
+        """
+        if retry_after is None:
+            body = self._body
+            headers = [*_head(body), *fields]
+        else:
+            seconds = whole_seconds(retry_after)
+            body = self._body_with_wait % seconds
+            headers = [*_head(body), (b"retry-after", b"%d" % seconds), *fields]
+        prefix = "http"
+        if scope["type"] == "websocket":
+            if (await receive())["type"] != "websocket.connect":
+                return
+            if "websocket.http.response" not in (scope.get("extensions") or {}):
+                await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER})
+                return
+            prefix = "websocket.http"
+        elif scope["method"] == "HEAD":
+            body = b""
+        start: Message = {
+            "type": f"{prefix}.response.start",
+            "status": self.status,
+            "headers": headers,
+        }
+        await send(start)
+        await send({"type": f"{prefix}.response.body", "body": body})
+
+
+def whole_seconds(duration: float) -> int:
+    """Round a wait up to whole seconds, at least one: coming back sooner would be in vain."""
+    return max(1, math.ceil(duration))
+
+
+def _head(body: bytes) -> HeaderFields:
+    return (
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-store"),
+    )
