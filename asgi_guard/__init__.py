@@ -1,8 +1,9 @@
 """Guards for ASGI apps: a guard is a frozen value; calling it with an app returns an app."""
 
-from asgi_guard.breaker.breaker import BreakerSnapshot, CircuitBreaker
+from asgi_guard.breaker.breaker import CircuitBreaker
 from asgi_guard.breaker.guard import Breakers
 from asgi_guard.breaker.machine import BreakerState
+from asgi_guard.breaker.snapshot import BreakerSnapshot
 from asgi_guard.concurrency.guard import ConcurrencyLimit
 from asgi_guard.concurrency.permits import Permits, PermitsSnapshot
 from asgi_guard.errors import (

@@ -36,9 +36,7 @@ def check_share(field: str, value: object) -> None:
 def check_name(field: str, value: object) -> None:
     """Require a name that may stand in a header field, a metric label and a log line."""
     if not isinstance(value, str) or not _NAME.fullmatch(value) or len(value) > _LONGEST_NAME:
-        raise ConfigurationError(
-            field, value, f"1 to {_LONGEST_NAME} printable ASCII characters"
-        )
+        raise ConfigurationError(field, value, f"1 to {_LONGEST_NAME} printable ASCII characters")
 
 
 def check_endpoint(field: str, value: object) -> None:

@@ -41,9 +41,7 @@ def _bearer(field: str, token: str) -> AccessTest:
     if len(token) < _SHORTEST_TOKEN or not token.isascii() or not token.isprintable():
         raise ConfigurationError(field, "a string that is no token", _ALLOWED)
     expected = f"Bearer {token}".encode()
-    return lambda scope: hmac.compare_digest(
-        header_value(scope, b"authorization") or b"", expected
-    )
+    return lambda scope: hmac.compare_digest(header_value(scope, b"authorization") or b"", expected)
 
 
 def _networks(field: str, networks: Sequence[object]) -> AccessTest:

@@ -15,7 +15,7 @@ from asgi_guard.health.guard import Health
 from asgi_guard.metrics.guard import Metrics
 from asgi_guard.parts import Parts
 from asgi_guard.pools.snapshot import PoolSource
-from asgi_guard.rate_limit.guard import RateLimit
+from asgi_guard.rate_limit.guard import RateLimit, RateLimitShell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +69,11 @@ class Guard:
         for cap in reversed(_caps(self.concurrency)):
             app = cap(app)
             caps.insert(0, app)
-        rate_limits = ()
+        limited: list[RateLimitShell] = []
         if self.rate_limit is not None:
-            app = limited = self.rate_limit(app)
-            rate_limits = (limited,)
-        parts = Parts(rate_limits, tuple(caps), tuple(self.breakers), _watch(self.pools))
+            app = self.rate_limit(app)
+            limited.append(app)
+        parts = Parts(tuple(limited), tuple(caps), tuple(self.breakers), _watch(self.pools))
         if self.metrics is not None:
             app = self.metrics.over(app, parts)
         if self.health is not None:

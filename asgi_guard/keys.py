@@ -94,7 +94,8 @@ def header(name: str) -> HeaderKey:
 
     The value is kept as a hash only. A request without the field is keyed by its client's
     address, so that leaving it out is no way round the limit. Whoever invents a new value gets a
-    new quota: keep a rule for all clients beside this one unless something outside checks the values.
+    new quota: keep a rule for all clients beside this one, unless something outside checks the
+    values.
 
     Args:
         name: The field's name, in any case, such as `"x-api-key"`.

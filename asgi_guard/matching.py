@@ -36,9 +36,7 @@ def app_path(scope: Scope) -> str:
     return path.rstrip("/\n") or "/"
 
 
-def compile_matcher(
-    owner: str, path: str | None, methods: Iterable[str] | None
-) -> Matcher | None:
+def compile_matcher(owner: str, path: str | None, methods: Iterable[str] | None) -> Matcher | None:
     """Turn a pattern and methods into a test of the scope; None means that everything matches."""
     test = None if path is None else _compile_path(f"{owner}.path", path)
     allowed = None if methods is None else check_methods(f"{owner}.methods", methods)

@@ -41,7 +41,7 @@ class Refusal:
         kind: str | None = None,
         members: Mapping[str, object] | None = None,
     ) -> None:
-        self.status = status
+        self.status: int = status
         problem: dict[str, object] = {
             "type": "about:blank" if kind is None else PROBLEM_TYPES + kind,
             "title": title,

@@ -1,18 +1,16 @@
 """The circuit breaker, usable wherever something downstream is called."""
 
-import asyncio
 import functools
 import inspect
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Mapping
-from contextvars import ContextVar
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, cast
 
 from asgi_guard._checks import check_count, check_name, check_seconds, check_share
 from asgi_guard._clock import Clock, monotonic
+from asgi_guard.breaker.blocks import OpenBlocks
 from asgi_guard.breaker.machine import (
     BreakerState,
     Machine,
@@ -22,61 +20,36 @@ from asgi_guard.breaker.machine import (
     Thresholds,
     Transition,
 )
-from asgi_guard.errors import CircuitOpen, ConfigurationError, Rejected
+from asgi_guard.breaker.outcome import Classifier, ErrorTypes
+from asgi_guard.breaker.snapshot import BreakerSnapshot
+from asgi_guard.errors import CircuitOpen, ConfigurationError
 
 P = ParamSpec("P")
 R = TypeVar("R")
-ErrorTypes = tuple[type[BaseException], ...]
-
 _log = logging.getLogger("asgi_guard.breaker")
-_ENDED_FROM_OUTSIDE = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
-
-
-@dataclass(frozen=True, slots=True)
-class BreakerSnapshot:
-    """The state of a breaker at one moment, and what it has counted since it was made.
-
-    Attributes:
-        name: The breaker's name.
-        state: Closed, open or half-open.
-        retry_after: Seconds until a call may be admitted; 0 when one is now.
-        success: Calls that succeeded.
-        failure: Calls that failed.
-        ignored: Calls that said nothing: cancelled, or ended by an error that is to be ignored.
-        not_permitted: Calls that were refused.
-        transitions: How often it changed from one state to another.
-    """
-
-    name: str
-    state: BreakerState
-    retry_after: float
-    success: int
-    failure: int
-    ignored: int
-    not_permitted: int
-    transitions: Mapping[tuple[BreakerState, BreakerState], int]
 
 
 class CircuitBreaker:
     """Refuses calls to a downstream that keeps failing, and lets a few try when it may be back.
 
-    Closed, it counts outcomes; it trips on so many failures in a row, or on a share of failures within
-    a window. Open, it refuses every call with `CircuitOpen`. When the open time is over it is
-    half-open: at most `max_trials` calls at once are admitted on trial; `recover_after` successes close
-    it, one failure opens it again. The pattern is Michael Nygard's ("Release It!", 2007).
+    Closed, it counts outcomes; it trips on so many failures in a row, or on a share of failures
+    within a window. Open, it refuses every call with `CircuitOpen`. When the open time is over it
+    is half-open: at most `max_trials` calls at once are admitted on trial; `recover_after`
+    successes close it, one failure opens it again. The pattern is Michael Nygard's ("Release It!",
+    2007).
 
-    A call has one of three outcomes. Cancelled calls, errors in `ignore`, errors outside `fail_on` and
-    asgi_guard's own refusals are neither success nor failure, in every state. Outcomes that come in
-    after the state has changed are counted, and change nothing.
+    A call has one of three outcomes. Cancelled calls, errors in `ignore`, errors outside `fail_on`
+    and asgi_guard's own refusals are neither success nor failure, in every state. Outcomes that
+    come in after the state has changed are counted, and change nothing.
 
-    One object serves `async with`, `with`, decorated functions and `call()` / `acall()`, from threads
-    and event loops alike.
+    One object serves `async with`, `with`, decorated functions and `call()` / `acall()`, from
+    threads and event loops alike.
 
     Args:
         name: What errors, log lines and metrics call it: printable ASCII, at most 100 characters.
         consecutive_failures: Failures in a row that trip it, from 1 up; default 5, None: off.
-        failure_rate: Share of failures within the window that trips it, above 0 and up to 1; default
-            0.5, None: off.
+        failure_rate: Share of failures within the window that trips it, above 0 and up to 1;
+            default 0.5, None: off.
         min_calls: Calls the window must hold before the share is looked at, from 1 up; default 10.
         window: Length of the window in seconds, above 0; default 10.
         open_for: Seconds it stays open, above 0; default 5.
@@ -120,8 +93,7 @@ class CircuitBreaker:
         check_count("CircuitBreaker.recover_after", recover_after)
         check_seconds("CircuitBreaker.trial_lease", trial_lease)
         self.name = name
-        self._fail_on = _error_types("CircuitBreaker.fail_on", fail_on)
-        self._ignore = _error_types("CircuitBreaker.ignore", ignore)
+        self._classifier = Classifier(fail_on, ignore)
         self._clock = clock
         # Held for integer updates only: never across the user's code, an await or a log line.
         self._lock = threading.Lock()
@@ -139,7 +111,7 @@ class CircuitBreaker:
         )
         self._outcomes = dict.fromkeys(Outcome, 0)
         self._not_permitted = 0
-        self._blocks: dict[_Block, None] = {}
+        self._blocks = OpenBlocks()
 
     def __repr__(self) -> str:
         """Name the breaker and its state."""
@@ -178,13 +150,13 @@ class CircuitBreaker:
                 "a function, sync or async; put `with` or `async with` inside a generator",
             )
         if _is_async(function):
-            called = cast(Callable[P, Awaitable[Any]], function)
+            called = cast("Callable[P, Awaitable[Any]]", function)
 
             @functools.wraps(function)
             async def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:
                 return await self.acall(called, *args, **kwargs)
 
-            return cast(Callable[P, R], guarded)
+            return cast("Callable[P, R]", guarded)
 
         @functools.wraps(function)
         def guarded_sync(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -202,10 +174,10 @@ class CircuitBreaker:
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
-            self._settle(stamp, self._outcome(error))
+            self._settle(stamp, self._classifier.outcome(error))
             raise
         if hasattr(type(result), "__await__"):  # the call is over when this is
-            return cast(R, self._finish(stamp, cast(Awaitable[Any], result)))
+            return cast("R", self._finish(stamp, cast("Awaitable[Any]", result)))
         self._settle(stamp, Outcome.SUCCESS)
         return result
 
@@ -221,16 +193,14 @@ class CircuitBreaker:
         try:
             result = await function(*args, **kwargs)
         except BaseException as error:
-            self._settle(stamp, self._outcome(error))
+            self._settle(stamp, self._classifier.outcome(error))
             raise
         self._settle(stamp, Outcome.SUCCESS)
         return result
 
     def __enter__(self) -> Self:
         """Admit the block, or raise `CircuitOpen`."""
-        block = _Block(self, self._admit())
-        self._blocks[block] = None
-        _entered.set((*_entered.get(), block))
+        self._blocks.begin(self._admit())
         return self
 
     def __exit__(
@@ -240,8 +210,7 @@ class CircuitBreaker:
         traceback: TracebackType | None,
     ) -> None:
         """Settle the block's outcome."""
-        stamp = self._leave_block()
-        self._settle(stamp, Outcome.SUCCESS if error is None else self._outcome(error))
+        self._settle(self._blocks.end(), self._classifier.outcome(error))
 
     async def __aenter__(self) -> Self:
         """Admit the block, or raise `CircuitOpen`."""
@@ -260,7 +229,7 @@ class CircuitBreaker:
         try:
             finished = await result
         except BaseException as error:
-            self._settle(stamp, self._outcome(error))
+            self._settle(stamp, self._classifier.outcome(error))
             raise
         self._settle(stamp, Outcome.SUCCESS)
         return finished
@@ -298,48 +267,7 @@ class CircuitBreaker:
             transition.reason,
         )
 
-    def _outcome(self, error: BaseException) -> Outcome:
-        if isinstance(error, (*_ENDED_FROM_OUTSIDE, Rejected, *self._ignore)):
-            return Outcome.IGNORED
-        if isinstance(error, BaseExceptionGroup):
-            outcomes = {self._outcome(part) for part in error.exceptions}
-            return Outcome.FAILURE if Outcome.FAILURE in outcomes else Outcome.IGNORED
-        return Outcome.FAILURE if isinstance(error, self._fail_on) else Outcome.IGNORED
-
-    def _leave_block(self) -> Stamp:
-        entered = _entered.get()
-        block = next((each for each in reversed(entered) if each.breaker is self), None)
-        if block is not None:
-            _entered.set(tuple(each for each in entered if each is not block))
-        with self._lock:
-            # A block may be left in another context than it was entered in (a sync dependency of
-            # FastAPI is). Then the oldest is as good as any: each is settled, and settled once.
-            if block is None or block not in self._blocks:
-                block = next(iter(self._blocks))
-            del self._blocks[block]
-        return block.stamp
-
-
-class _Block:
-    """One `with` block between its beginning and its end."""
-
-    __slots__ = ("breaker", "stamp")
-
-    def __init__(self, breaker: CircuitBreaker, stamp: Stamp) -> None:
-        self.breaker = breaker
-        self.stamp = stamp
-
-
-_entered: ContextVar[tuple[_Block, ...]] = ContextVar("asgi_guard_breaker_blocks", default=())
-
 
 def _is_async(function: Callable[..., object]) -> bool:
     call = getattr(function, "__call__", None)  # noqa: B004 - an object's own async __call__
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
-
-
-def _error_types(field: str, types: object) -> ErrorTypes:
-    listed = types if isinstance(types, tuple) else (types,)
-    if not all(isinstance(each, type) and issubclass(each, BaseException) for each in listed):
-        raise ConfigurationError(field, types, "an error type, or a tuple of error types")
-    return cast(ErrorTypes, listed)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from asgi_guard._asgi import ASGIApp, Message, Receive, Scope, Send
-from asgi_guard.breaker.breaker import BreakerSnapshot, CircuitBreaker
+from asgi_guard.breaker.breaker import CircuitBreaker
+from asgi_guard.breaker.snapshot import BreakerSnapshot
 from asgi_guard.errors import CircuitOpen, ConfigurationError
 from asgi_guard.refusal import Refusal
 
@@ -18,11 +19,12 @@ class Breakers:
 
     It is also found inside exception groups (as task groups raise them) and as the `__cause__` of
     another error. A group that holds an unrelated error passes unchanged, as does everything
-    once the response has begun. A bare 500 is held back until the app has ended: frameworks send one
-    before they let the error out.
+    once the response has begun. A bare 500 is held back until the app has ended: frameworks send
+    one before they let the error out.
 
     What the client sees: 503 with problem details (RFC 9457) that name no downstream, and
-    `Retry-After` from the breaker that will take longest. An accepted websocket is closed with 1013.
+    `Retry-After` from the breaker that will take longest. An accepted websocket is closed with
+    code 1013.
 
     Args:
         breakers: The breakers the app uses, with names of their own; their state is shown in
@@ -36,7 +38,7 @@ class Breakers:
 
     def __post_init__(self) -> None:
         """Refuse what are no breakers."""
-        if isinstance(self.breakers, str) or not isinstance(self.breakers, Sequence):
+        if not isinstance(self.breakers, list | tuple):
             raise ConfigurationError(
                 "Breakers.breakers", self.breakers, "a list of CircuitBreaker objects"
             )
@@ -81,7 +83,7 @@ class BreakersShell:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = _Response(send)
         try:
-            await self._app(scope, receive, response)  # type: ignore[arg-type]
+            await self._app(scope, receive, response)
         except Exception as error:
             refused = None if response.started else open_circuits(error)
             if not refused:

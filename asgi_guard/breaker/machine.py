@@ -29,7 +29,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """When a breaker trips and when it recovers; the fields of `CircuitBreaker` of the same names."""
+    """When a breaker trips and recovers; the settings of `CircuitBreaker` of the same names."""
 
     consecutive_failures: int | None
     failure_rate: float | None
@@ -63,7 +63,7 @@ class Trial:
     __slots__ = ("lease_end",)
 
     def __init__(self, lease_end: float) -> None:
-        self.lease_end = lease_end
+        self.lease_end: float = lease_end
 
 
 Stamp: TypeAlias = int | Trial
@@ -92,7 +92,7 @@ class Machine:
         self._open_until = 0.0
         self._trials: set[Trial] = set()
         self._settled_trials = 0
-        self.generation = 0
+        self.generation: int = 0
         self.transitions: dict[tuple[BreakerState, BreakerState], int] = {}
 
     @property
@@ -101,7 +101,7 @@ class Machine:
         return self._state is BreakerState.CLOSED
 
     def state(self, now: float) -> BreakerState:
-        """Return the state; an open time that is over is half-open, though no trial has come yet."""
+        """Return the state; once the open time is over it is half-open, trial or no trial."""
         if self._state is BreakerState.OPEN and now >= self._open_until:
             return BreakerState.HALF_OPEN
         return self._state
@@ -110,7 +110,10 @@ class Machine:
         """Return the seconds until a call may be admitted; 0 when one is now."""
         if self._state is BreakerState.OPEN:
             return max(0.0, self._open_until - now)
-        if self._state is BreakerState.HALF_OPEN and len(self._trials) >= self._thresholds.max_trials:
+        if (
+            self._state is BreakerState.HALF_OPEN
+            and len(self._trials) >= self._thresholds.max_trials
+        ):
             lease = min(trial.lease_end for trial in self._trials) - now
             return max(0.0, min(lease, self._thresholds.open_for))
         return 0.0
@@ -157,15 +160,13 @@ class Machine:
         return self._enter(BreakerState.CLOSED, f"{self._settled_trials} trials succeeded")
 
     def _reason_to_trip(self) -> str | None:
-        limits = self._thresholds
-        if limits.consecutive_failures is not None:
-            if self._consecutive >= limits.consecutive_failures:
-                return f"{self._consecutive} consecutive failures"
-        window = self._window
-        if limits.failure_rate is not None and window.calls >= limits.min_calls:
-            if window.failures >= limits.failure_rate * window.calls:
-                return f"{window.failures} of {window.calls} calls failed within {limits.window:g} s"
-        return None
+        limits, window = self._thresholds, self._window
+        in_a_row, rate = limits.consecutive_failures, limits.failure_rate
+        if in_a_row is not None and self._consecutive >= in_a_row:
+            return f"{self._consecutive} consecutive failures"
+        if rate is None or window.calls < limits.min_calls or window.failures < rate * window.calls:
+            return None
+        return f"{window.failures} of {window.calls} calls failed within {limits.window:g} s"
 
     def _trip(self, now: float, reason: str) -> Transition:
         self._open_until = now + self._thresholds.open_for

@@ -21,8 +21,8 @@ class Window:
         self._calls = [0] * _SLICES
         self._failures = [0] * _SLICES
         self._position = 0
-        self.calls = 0
-        self.failures = 0
+        self.calls: int = 0
+        self.failures: int = 0
 
     def record(self, now: float, *, failed: bool) -> None:
         """Count one call."""

@@ -17,8 +17,8 @@ class ConcurrencyLimit:
     """Caps the requests inside the app at once; some wait for a moment, the rest get 503.
 
     A permit is held from admission until the last byte of the response has been sent, or until
-    the app ends without one. Background tasks run after that and hold none. Websockets pass: they live
-    too long to be counted with requests.
+    the app ends without one. Background tasks run after that and hold none. Websockets pass: they
+    live too long to be counted with requests.
 
     What a refused client sees: 503 with problem details (RFC 9457) and `Retry-After`.
 
@@ -63,11 +63,11 @@ class ConcurrencyShell:
     """The ASGI app that a `ConcurrencyLimit` returns."""
 
     def __init__(self, settings: ConcurrencyLimit, app: ASGIApp) -> None:
-        self.name = settings.name
+        self.name: str = settings.name
         self._app = app
         self._matches = compile_matcher("ConcurrencyLimit", settings.path, settings.methods)
         limit = settings.limit
-        self.permits = (
+        self.permits: Permits = (
             limit
             if isinstance(limit, Permits)
             else Permits(limit, max_waiting=settings.max_waiting, max_wait=settings.max_wait)
@@ -122,9 +122,12 @@ def _release_after_last(send: Send, held: _Held) -> Send:
         kind = message["type"]
         if kind == "http.response.start":
             trailers = message.get("trailers", False)
-        elif kind in _LAST and not message.get(_LAST[kind]):
-            if kind == "http.response.trailers" or not trailers:
-                return send_last(message)
+        elif (
+            kind in _LAST
+            and not message.get(_LAST[kind])
+            and (kind == "http.response.trailers" or not trailers)
+        ):
+            return send_last(message)
         return send(message)
 
     return watch  # type: ignore[return-value]  # it returns what `send` returns

@@ -132,7 +132,9 @@ class Permits:
     async def _wait(self, ledger: "_Ledger") -> None:
         if len(ledger.waiters) >= self.max_waiting or self.max_wait == 0:
             self._queue_full += 1
-            raise ConcurrencyExceeded("no permit is free, and the queue is full", _SOON, "queue_full")
+            raise ConcurrencyExceeded(
+                "no permit is free, and the queue is full", _SOON, "queue_full"
+            )
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[bool] = loop.create_future()
         ledger.waiters[waiter] = None

@@ -10,13 +10,13 @@ from asgi_guard._checks import check_seconds
 from asgi_guard.errors import ConfigurationError
 
 Ask: TypeAlias = Callable[[], Awaitable[object] | object]
-"""A function without arguments, sync or async: it raises or returns False when something is wrong."""
+"""A function without arguments, sync or async: it raises or returns False if something is wrong."""
 
 
 class Status(Enum):
     """How a check, or the whole, is doing; the words of the health+json draft."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105 - no password
     WARN = "warn"
     FAIL = "fail"
 
@@ -26,14 +26,15 @@ class Check:
     """A dependency to be asked about, and how.
 
     Args:
-        check: An engine of SQLAlchemy, which is asked for `SELECT 1`, or a function without arguments:
-            async, or sync and run in a thread. It fails when it raises, returns False, or takes too
-            long.
+        check: An engine of SQLAlchemy, which is asked for `SELECT 1`, or a function without
+            arguments: async, or sync and run in a thread. It fails when it raises, returns False,
+            or takes too long.
         critical: Whether readiness fails with it; default False: a dependency that all instances
             share would take all of them out of service at once.
-        timeout: Seconds it may take, above 0; default 0.5. Probes commonly give up after one second.
-        ttl: Seconds a good result is kept, from 0 up; default 5. A bad one is kept for one second at
-            most.
+        timeout: Seconds it may take, above 0; default 0.5. Probes commonly give up after one
+            second.
+        ttl: Seconds a good result is kept, from 0 up; default 5. A bad one is kept for one second
+            at most.
 
     Raises:
         ConfigurationError: A field is wrong; the message says which, and what is allowed.

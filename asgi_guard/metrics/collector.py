@@ -6,7 +6,8 @@ from typing import TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
 from prometheus_client import CollectorRegistry, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric as Family
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 
 from asgi_guard.breaker.machine import BreakerState
@@ -26,7 +27,7 @@ class GuardCollector(Collector):
         self._lock = Lock()
         self._stacks: WeakSet[Parts] = WeakSet()
         self._active: WeakSet[ActiveRequests] = WeakSet()
-        self.durations = Histogram(
+        self.durations: Histogram = Histogram(
             catalogue.REQUEST_DURATION,
             catalogue.REQUEST_DURATION_HELP,
             catalogue.REQUEST_DURATION_LABELS,
@@ -66,7 +67,7 @@ class ActiveRequests:
     __slots__ = ("__weakref__", "counts")
 
     def __init__(self, methods: Iterable[str]) -> None:
-        self.counts = dict.fromkeys(methods, 0)
+        self.counts: dict[str, int] = dict.fromkeys(methods, 0)
 
 
 class Tally:

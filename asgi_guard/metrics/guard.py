@@ -33,9 +33,9 @@ class Metrics:
     """Measures every request, refused ones included, and answers `/metrics`.
 
     Requests are labelled by method, route template and status: a path that no route answers is
-    `__unmatched__`, an unheard-of method `_OTHER`, so clients cannot invent labels. `GET` and `HEAD` of
-    the path are answered by this guard, outside every limit, in the text format of Prometheus or in
-    OpenMetrics, as the scraper asks.
+    `__unmatched__`, an unheard-of method `_OTHER`, so clients cannot invent labels. `GET` and
+    `HEAD` of the path are answered by this guard, outside every limit, in the text format of
+    Prometheus or in OpenMetrics, as the scraper asks.
 
     Args:
         path: Where to answer, below `root_path`; default `/metrics`.
@@ -58,7 +58,9 @@ class Metrics:
         check_endpoint("Metrics.path", self.path)
         if self.registry is not None and not isinstance(self.registry, CollectorRegistry):
             raise ConfigurationError(
-                "Metrics.registry", self.registry, "a CollectorRegistry of prometheus-client, or None"
+                "Metrics.registry",
+                self.registry,
+                "a CollectorRegistry of prometheus-client, or None",
             )
         compile_access("Metrics.access", self.access)
         if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
@@ -116,7 +118,7 @@ class MetricsShell:
         active[method] += 1
         began = perf_counter()
         try:
-            await self._app(scope, receive, response)  # type: ignore[arg-type]
+            await self._app(scope, receive, response)
         except asyncio.CancelledError:
             response.status = response.status or _CLIENT_LEFT
             raise

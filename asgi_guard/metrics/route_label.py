@@ -1,7 +1,7 @@
 """The route label: which template a request was answered by.
 
-It is read from the scope after the app has run, when the framework has left its traces there, and is
-never found by matching again. What is not known is one constant, so that no client can invent
+It is read from the scope after the app has run, when the framework has left its traces there, and
+is never found by matching again. What is not known is one constant, so that no client can invent
 labels.
 """
 
@@ -73,7 +73,7 @@ class RouteLabels:
 
 
 def _leaf(scope: Scope) -> str | None:
-    """Return the template of the route that answered, below any mount; None if only a mount is known."""
+    """Return the template of the route that answered, below any mount; None if a mount did."""
     route = scope.get("route")
     if route is None or hasattr(route, "routes"):
         return None

@@ -1,8 +1,8 @@
 """Watching the pool of a SQLAlchemy engine, sync or async.
 
-Connections are counted from the pool's own records, which stay right where the pool's methods do not
-(after `dispose()`, `invalidate()` and `detach()`). SQLAlchemy tells nobody that a caller waits, so
-`connect`, the one public method every acquire goes through, is wrapped on the pool.
+Connections are counted from the pool's own records, which stay right where the pool's methods do
+not (after `dispose()`, `invalidate()` and `detach()`). SQLAlchemy tells nobody that a caller waits,
+so `connect`, the one public method every acquire goes through, is wrapped on the pool.
 """
 
 import threading

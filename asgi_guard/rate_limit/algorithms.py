@@ -35,9 +35,7 @@ def sliding_window(
         current += cost
         reset = _wait(previous, current, elapsed, period, used - 1) if used else 0.0
         return Decision(True, count - used, reset, 0.0)
-    retry_after = (
-        _wait(previous, current, elapsed, period, count - cost) if cost <= count else None
-    )
+    retry_after = _wait(previous, current, elapsed, period, count - cost) if cost <= count else None
     reset = _wait(previous, current, elapsed, period, min(used, count) - 1)
     return Decision(False, max(0, count - used), reset, retry_after)
 

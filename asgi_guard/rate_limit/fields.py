@@ -20,7 +20,7 @@ class PolicyFields:
 
     def __init__(self, name: str, quota: Quota) -> None:
         quoted = name.replace("\\", "\\\\").replace('"', '\\"').encode("ascii")
-        self.policy = b'"%s";q=%d;w=%d' % (quoted, quota.count, advertised_window(quota))
+        self.policy: bytes = b'"%s";q=%d;w=%d' % (quoted, quota.count, advertised_window(quota))
         self._state = b'"%s";r=%%d;t=%%d' % quoted.replace(b"%", b"%%")
 
     def state(self, decision: Decision) -> bytes:
@@ -35,9 +35,7 @@ def render_fields(
     if len(policies) == 1:
         policy, state = policies[0].policy, policies[0].state(decisions[0])
     else:
-        tightest = sorted(
-            zip(policies, decisions, strict=True), key=lambda pair: pair[1].remaining
-        )
+        tightest = sorted(zip(policies, decisions, strict=True), key=lambda pair: pair[1].remaining)
         policy = b", ".join(policy.policy for policy, _ in tightest)
         state = b", ".join(policy.state(decision) for policy, decision in tightest)
     return (b"ratelimit-policy", policy), (b"ratelimit", state)

@@ -109,8 +109,7 @@ class RateLimitShell:
     def snapshot(self) -> list[RuleCounts]:
         """Return the counts of every rule."""
         return [
-            RuleCounts(name, allowed, self._denied[name])
-            for name, allowed in self._allowed.items()
+            RuleCounts(name, allowed, self._denied[name]) for name, allowed in self._allowed.items()
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -134,30 +133,26 @@ class RateLimitShell:
             else ()
         )
         if not all(decision.admitted for decision in decisions):
-            return await self._refuse(scope, receive, send, applied, decisions, fields)
+            refusal, wait = self._refusal(applied, decisions)
+            return await refusal.answer(scope, receive, send, wait, fields)
         for rule in applied:
             self._allowed[rule.name] += 1
         return await self._app(scope, receive, _with_fields(send, fields) if fields else send)
 
-    async def _refuse(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        applied: Sequence["_CompiledRule"],
-        decisions: Sequence[Decision],
-        fields: tuple[tuple[bytes, bytes], ...],
-    ) -> None:
-        waits: list[float | None] = []
+    def _refusal(
+        self, applied: Sequence["_CompiledRule"], decisions: Sequence[Decision]
+    ) -> tuple[Refusal, float | None]:
         violated: list[_CompiledRule] = []
+        longest: float | None = 0.0
         for rule, decision in zip(applied, decisions, strict=True):
             if not decision.admitted:
                 self._denied[rule.name] += 1
                 violated.append(rule)
-                waits.append(decision.retry_after)
-        longest = None if None in waits else max(wait for wait in waits if wait is not None)
-        refusal = violated[0].refusal if len(violated) == 1 else _refusal(violated)
-        await refusal.answer(scope, receive, send, longest, fields)
+                wait = decision.retry_after
+                longest = None if wait is None or longest is None else max(longest, wait)
+        if len(violated) == 1:
+            return violated[0].refusal, longest
+        return _named_refusal([rule.name for rule in violated]), longest
 
 
 class _CompiledRule(NamedTuple):
@@ -179,10 +174,6 @@ def _compile(rule: Rule) -> _CompiledRule:
         fields=PolicyFields(rule.label, quota),
         refusal=_named_refusal([rule.label]),
     )
-
-
-def _refusal(violated: Sequence[_CompiledRule]) -> Refusal:
-    return _named_refusal([rule.name for rule in violated])
 
 
 def _named_refusal(names: Sequence[str]) -> Refusal:

@@ -1,8 +1,8 @@
 """The in-process store: exact within one process, O(1) per hit, bounded, and never swept.
 
-Each rule has 64 shards, and each shard two dictionaries: this window and the one before. A window that
-is over is dropped whole, shard by shard and each at a time of its own, so no hit ever pays for
-more than a sixty-fourth of the keys, and nothing runs in the background.
+Each rule has 64 shards, and each shard two dictionaries: this window and the one before. A window
+that is over is dropped whole, shard by shard and each at a time of its own, so no hit ever pays
+for more than a sixty-fourth of the keys, and nothing runs in the background.
 """
 
 from collections.abc import Sequence
@@ -66,10 +66,7 @@ class MemoryStore:
         table = self._tables.get((charge.rule, charge.quota.period))
         if table is None:
             period = charge.quota.period
-            table = [
-                _Shard(self._capacity, period * number / _SHARDS)
-                for number in range(_SHARDS)
-            ]
+            table = [_Shard(self._capacity, period * number / _SHARDS) for number in range(_SHARDS)]
             self._tables[charge.rule, period] = table
         return table[hash(charge.key) & (_SHARDS - 1)]
 
