@@ -44,3 +44,12 @@ def is_preflight(scope: Scope) -> bool:
         and header_value(scope, b"origin") is not None
         and header_value(scope, b"access-control-request-method") is not None
     )
+
+
+def mark_of(guard: object) -> str:
+    """Return the scope key with which a guard notes that it is at work on a request.
+
+    The same guard met again further in (installed twice, or round a mounted app as well) lets the
+    request pass: it acts once.
+    """
+    return f"asgi_guard.{type(guard).__name__}.{id(guard)}"

@@ -57,13 +57,8 @@ class Rejected(GuardError):  # noqa: N818 - it says what happened, and is no mis
     """
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message, retry_after)
-        self.message = message
+        super().__init__(message)
         self.retry_after = retry_after
-
-    def __str__(self) -> str:
-        """Say what was refused."""
-        return self.message
 
 
 class QuotaExceeded(Rejected):
@@ -83,7 +78,6 @@ class ConcurrencyExceeded(Rejected):
         self, message: str, retry_after: float | None = None, reason: str = "timeout"
     ) -> None:
         super().__init__(message, retry_after)
-        self.args = (message, retry_after, reason)
         self.reason = reason
 
 
@@ -98,5 +92,4 @@ class CircuitOpen(Rejected):
 
     def __init__(self, message: str, retry_after: float | None = None, breaker: str = "") -> None:
         super().__init__(message, retry_after)
-        self.args = (message, retry_after, breaker)
         self.breaker = breaker

@@ -59,7 +59,7 @@ class CircuitBreaker:
             default 30.
         fail_on: Error types that are failures; default `(Exception,)`.
         ignore: Error types that are not, though `fail_on` covers them; default none.
-        clock: A callable returning seconds that never run backwards.
+        clock: A callable returning seconds that never run backwards; default `time.monotonic`.
 
     Raises:
         ConfigurationError: A value is out of its range.

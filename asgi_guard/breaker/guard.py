@@ -28,7 +28,7 @@ class Breakers:
 
     Args:
         breakers: The breakers the app uses, with names of their own; their state is shown in
-            metrics and health.
+            metrics and health; default none.
 
     Raises:
         ConfigurationError: Two have one name, or one is no `CircuitBreaker`.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import KW_ONLY, dataclass
 
-from asgi_guard._asgi import ASGIApp, Message, Receive, Scope, Send
+from asgi_guard._asgi import ASGIApp, Message, Receive, Scope, Send, mark_of
 from asgi_guard._checks import check_count, check_name, check_seconds
 from asgi_guard.concurrency.permits import Permits, PermitsSnapshot
 from asgi_guard.errors import ConcurrencyExceeded
@@ -65,6 +65,8 @@ class ConcurrencyShell:
     def __init__(self, settings: ConcurrencyLimit, app: ASGIApp) -> None:
         self.name: str = settings.name
         self._app = app
+        self._settings = settings  # alive, so that nothing else gets its mark
+        self._mark = mark_of(settings)
         self._matches = compile_matcher("ConcurrencyLimit", settings.path, settings.methods)
         limit = settings.limit
         self.permits: Permits = (
@@ -79,7 +81,11 @@ class ConcurrencyShell:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the app with a permit, or refuse the request."""
-        if scope["type"] != "http" or not (self._matches is None or self._matches(scope)):
+        if (
+            scope["type"] != "http"
+            or self._mark in scope
+            or not (self._matches is None or self._matches(scope))
+        ):
             return await self._app(scope, receive, send)
         permits = self.permits
         if not permits.try_acquire():
@@ -88,9 +94,11 @@ class ConcurrencyShell:
             except ConcurrencyExceeded as refused:
                 return await _OVERLOADED.answer(scope, receive, send, refused.retry_after)
         held = _Held(permits.release)
+        scope[self._mark] = True
         try:
             await self._app(scope, receive, _release_after_last(send, held))
         finally:
+            scope.pop(self._mark, None)
             held.release()
 
 

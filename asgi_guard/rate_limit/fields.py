@@ -5,6 +5,7 @@ Both are lists of RFC 9651: strings (the names of policies) with parameters.
 
 from collections.abc import Sequence
 from math import ceil
+from typing import Protocol
 
 from asgi_guard.rate_limit.algorithms import advertised_window
 from asgi_guard.rate_limit.decision import Decision
@@ -13,7 +14,7 @@ from asgi_guard.rate_limit.quota import Quota
 Field = tuple[bytes, bytes]
 
 
-class PolicyFields:
+class RuleFields:
     """Renders one rule's members of the two fields; what never changes is rendered once."""
 
     __slots__ = ("_state", "policy")
@@ -28,14 +29,22 @@ class PolicyFields:
         return self._state % (decision.remaining, ceil(decision.reset))
 
 
-def render_fields(
-    policies: Sequence[PolicyFields], decisions: Sequence[Decision]
-) -> tuple[Field, Field]:
+class HasFields(Protocol):
+    """A rule, as far as its fields are concerned."""
+
+    @property
+    def fields(self) -> RuleFields:
+        """Its members of the two fields."""
+        ...
+
+
+def render_fields(rules: Sequence[HasFields], decisions: Sequence[Decision]) -> tuple[Field, Field]:
     """Render both fields for the rules that applied to a request, the tightest first."""
-    if len(policies) == 1:
-        policy, state = policies[0].policy, policies[0].state(decisions[0])
+    if len(rules) == 1:
+        only = rules[0].fields
+        policy, state = only.policy, only.state(decisions[0])
     else:
-        tightest = sorted(zip(policies, decisions, strict=True), key=lambda pair: pair[1].remaining)
-        policy = b", ".join(policy.policy for policy, _ in tightest)
-        state = b", ".join(policy.state(decision) for policy, decision in tightest)
+        tightest = sorted(zip(rules, decisions, strict=True), key=lambda pair: pair[1].remaining)
+        policy = b", ".join(rule.fields.policy for rule, _ in tightest)
+        state = b", ".join(rule.fields.state(decision) for rule, decision in tightest)
     return (b"ratelimit-policy", policy), (b"ratelimit", state)

@@ -13,12 +13,13 @@ from asgi_guard._asgi import (
     Scope,
     Send,
     is_preflight,
+    mark_of,
 )
 from asgi_guard.errors import ConfigurationError
 from asgi_guard.keys import Key, bounded
 from asgi_guard.matching import Matcher, compile_matcher
 from asgi_guard.rate_limit.decision import Decision
-from asgi_guard.rate_limit.fields import PolicyFields, render_fields
+from asgi_guard.rate_limit.fields import RuleFields, render_fields
 from asgi_guard.rate_limit.limiter import MEMORY_STORE, open_store
 from asgi_guard.rate_limit.quota import Quota, parse_quota
 from asgi_guard.rate_limit.rule import Rule
@@ -100,6 +101,8 @@ class RateLimitShell:
 
     def __init__(self, settings: RateLimit, app: ASGIApp) -> None:
         self._app = app
+        self._settings = settings  # alive, so that nothing else gets its mark
+        self._mark = mark_of(settings)
         self._store = open_store("RateLimit.store", settings.store)
         self._rules = [_compile(rule) for rule in settings.rules]
         self._shows_fields = settings.fields is not None
@@ -114,8 +117,26 @@ class RateLimitShell:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Charge the request, then pass it on or refuse it."""
-        if scope["type"] not in REQUEST_TYPES or is_preflight(scope):
+        if scope["type"] not in REQUEST_TYPES or self._mark in scope or is_preflight(scope):
             return await self._app(scope, receive, send)
+        applied, charges = self._charges(scope)
+        if not applied:
+            return await self._app(scope, receive, send)
+        decisions = await self._store.hit(charges)
+        fields = render_fields(applied, decisions) if self._shows_fields else ()
+        for decision in decisions:
+            if not decision.admitted:
+                refusal, wait = self._refusal(applied, decisions)
+                return await refusal.answer(scope, receive, send, wait, fields)
+        for rule in applied:
+            self._allowed[rule.name] += 1
+        scope[self._mark] = True
+        try:
+            await self._app(scope, receive, _with_fields(send, fields) if fields else send)
+        finally:
+            scope.pop(self._mark, None)
+
+    def _charges(self, scope: Scope) -> tuple[list["_CompiledRule"], list[Charge]]:
         applied: list[_CompiledRule] = []
         charges: list[Charge] = []
         for rule in self._rules:
@@ -124,20 +145,7 @@ class RateLimitShell:
                 if key is not None:
                     applied.append(rule)
                     charges.append(Charge(rule.name, rule.quota, bounded(key)))
-        if not applied:
-            return await self._app(scope, receive, send)
-        decisions = await self._store.hit(charges)
-        fields = (
-            render_fields([rule.fields for rule in applied], decisions)
-            if self._shows_fields
-            else ()
-        )
-        if not all(decision.admitted for decision in decisions):
-            refusal, wait = self._refusal(applied, decisions)
-            return await refusal.answer(scope, receive, send, wait, fields)
-        for rule in applied:
-            self._allowed[rule.name] += 1
-        return await self._app(scope, receive, _with_fields(send, fields) if fields else send)
+        return applied, charges
 
     def _refusal(
         self, applied: Sequence["_CompiledRule"], decisions: Sequence[Decision]
@@ -160,7 +168,7 @@ class _CompiledRule(NamedTuple):
     quota: Quota
     key: Key
     matches: Matcher | None
-    fields: PolicyFields
+    fields: RuleFields
     refusal: Refusal
 
 
@@ -171,7 +179,7 @@ def _compile(rule: Rule) -> _CompiledRule:
         quota=quota,
         key=rule.key,
         matches=compile_matcher("Rule", rule.path, rule.methods),
-        fields=PolicyFields(rule.label, quota),
+        fields=RuleFields(rule.label, quota),
         refusal=_named_refusal([rule.label]),
     )
 

@@ -25,10 +25,10 @@ class MemoryStore:
     loop at a time.
 
     Args:
-        max_keys: The most entries a rule may keep, from 4,096 up; an entry takes about 100 bytes.
-            When a rule has so many, keys that are new share counters in 1,024 groups until the
+        max_keys: The most entries a rule may keep, from 4,096 up; default 1,000,000. An entry
+            takes about 100 bytes. When a rule has so many, keys that are new share counters in 1,024 groups until the
             window moves on: no key that is being counted is ever forgotten to make room.
-        clock: A callable returning seconds that never run backwards.
+        clock: A callable returning seconds that never run backwards; default `time.monotonic`.
 
     Raises:
         ConfigurationError: `max_keys` is out of range.

@@ -15,7 +15,7 @@ class Charge(NamedTuple):
             from the units already used.
         quota: Count and period.
         key: Whom to charge.
-        cost: Units, from 0 up; 0 only looks.
+        cost: Units, from 0 up; 0 only looks; default 1.
     """
 
     rule: str
