@@ -57,7 +57,13 @@ def digest(value: bytes) -> str:
 
 
 def bounded(key: str) -> str:
-    """Return the key, or its hash when it is long."""
+    """Return the key, or its hash when it is long.
+
+    Raises:
+        TypeError: It is no string, so a key function is wrong.
+    """
+    if not isinstance(key, str):
+        raise TypeError(f"a key function returned {key!r}; allowed: a string, or None to exempt")
     if len(key) <= _LONGEST_KEY:
         return key
     return digest(key.encode("utf-8", "surrogatepass"))

@@ -36,7 +36,7 @@ def sliding_window(
         reset = _wait(previous, current, elapsed, period, used - 1) if used else 0.0
         return Decision(True, count - used, reset, 0.0)
     retry_after = _wait(previous, current, elapsed, period, count - cost) if cost <= count else None
-    reset = _wait(previous, current, elapsed, period, min(used, count) - 1)
+    reset = _wait(previous, current, elapsed, period, min(used, count) - 1) if used else 0.0
     return Decision(False, max(0, count - used), reset, retry_after)
 
 

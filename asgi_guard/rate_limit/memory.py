@@ -26,8 +26,9 @@ class MemoryStore:
 
     Args:
         max_keys: The most entries a rule may keep, from 4,096 up; default 1,000,000. An entry
-            takes about 100 bytes. When a rule has so many, keys that are new share counters in 1,024 groups until the
-            window moves on: no key that is being counted is ever forgotten to make room.
+            takes about 100 bytes. When a rule has so many, keys that are new share counters in
+            1,024 groups until the window moves on: no key that is being counted is ever forgotten
+            to make room.
         clock: A callable returning seconds that never run backwards; default `time.monotonic`.
 
     Raises:

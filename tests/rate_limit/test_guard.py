@@ -1,0 +1,225 @@
+"""The rate limit as a guard: whom it charges, for what, and what it says."""
+
+import json
+from typing import Any
+
+import http_sf
+import pytest
+
+from asgi_guard import ConfigurationError, MemoryStore, Quota, RateLimit, Rule, header
+from asgi_guard.testing import FakeClock
+from tests.driver import Exchange, connect, get, hello
+
+
+def limited(*rules: Rule | str, **more: Any) -> Any:
+    """Return the greeting app behind rules, on a clock that stands still."""
+    return RateLimit(*rules, store=MemoryStore(clock=FakeClock(0.0)), **more)(hello)
+
+
+async def statuses(app: Any, *requests: Any) -> list[int]:
+    """Send requests one after the other."""
+    return [(await request.run(app)).status for request in requests]
+
+
+def parsed(exchange: Exchange, field: str) -> Any:
+    """Read a list of RFC 9651 with somebody else's parser."""
+    return http_sf.parse(exchange.headers[field].encode(), tltype="list")
+
+
+async def test_each_address_has_its_own_quota() -> None:
+    """One client over its quota does not touch another."""
+    app = limited("2/minute")
+    ann, bob = ("192.0.2.1", 1), ("192.0.2.2", 1)
+    assert await statuses(app, *(get(client=ann) for _ in range(3))) == [200, 200, 429]
+    assert await statuses(app, get(client=bob)) == [200]
+
+
+async def test_the_port_and_forwarding_fields_are_not_believed() -> None:
+    """A new connection or an invented address is the same client."""
+    app = limited("1/minute")
+    again = get(client=("192.0.2.1", 9), headers={"x-forwarded-for": "203.0.113.7"})
+    assert await statuses(app, get(client=("192.0.2.1", 1)), again) == [200, 429]
+
+
+async def test_every_path_counts() -> None:
+    """Unknown paths and methods are requests like all others."""
+    app = limited("2/minute")
+    assert await statuses(app, get("/nowhere"), get(method="BREW"), get("/")) == [200, 200, 429]
+
+
+async def test_a_rule_for_a_path_leaves_others_alone() -> None:
+    """Only what it names, by method and template."""
+    app = limited(Rule("1/minute", path="/users/{id}", methods={"post"}))
+    assert await statuses(app, get("/users/1", method="POST")) == [200]
+    assert await statuses(app, get("/users/2", method="POST")) == [429]
+    assert await statuses(app, get("/users/3"), get("/users", method="POST")) == [200, 200]
+
+
+async def test_rules_are_charged_together_or_not_at_all() -> None:
+    """Refused by the tight rule, a request takes nothing from the wide one."""
+    app = limited("3/minute", Rule("1/minute", path="/login"))
+    assert await statuses(app, *(get("/login") for _ in range(5))) == [200] + [429] * 4
+    assert await statuses(app, get(), get(), get()) == [200, 200, 429]
+
+
+async def test_a_header_keys_by_its_hash() -> None:
+    """Each value has a quota; without the field, the address has one."""
+    store = MemoryStore(clock=FakeClock(0.0))
+    app = RateLimit(Rule("1/minute", key=header("X-Api-Key")), store=store)(hello)
+    key = {"x-api-key": "secret-of-ann"}
+    assert await statuses(app, get(headers=key), get(headers=key)) == [200, 429]
+    assert await statuses(app, get(headers={"x-api-key": "bob"}), get(), get()) == [200, 200, 429]
+    assert "secret-of-ann" not in repr(vars(store)) + repr(store._tables)
+
+
+async def test_a_key_of_none_exempts() -> None:
+    """A function may say that a request is not its business."""
+    app = limited(Rule("1/minute", key=lambda scope: "x" if scope["headers"] else None))
+    assert await statuses(app, get(), get(), get()) == [200] * 3
+
+
+async def test_preflights_are_exempt() -> None:
+    """Browsers send them unasked; a bare OPTIONS is charged."""
+    app = limited("1/minute")
+    cors = {"origin": "https://a.example", "access-control-request-method": "PUT"}
+    preflights = [get(method="OPTIONS", headers=cors) for _ in range(3)]
+    assert await statuses(app, *preflights) == [200] * 3
+    assert await statuses(app, get(method="OPTIONS"), get(method="OPTIONS")) == [200, 429]
+
+
+async def test_the_fields_are_those_of_the_draft() -> None:
+    """An independent parser of RFC 9651 reads them; the tightest policy comes first."""
+    rules = (Rule("300/minute", name='a "quoted\\" %s'), Rule(Quota(5, 0.5), name="burst"))
+    app = limited(*rules)
+    for left in (4, 3, 2, 1, 0):
+        exchange = await get().run(app)
+        assert parsed(exchange, "ratelimit-policy") == [
+            ("burst", {"q": 5, "w": 1}),
+            ('a "quoted\\" %s', {"q": 300, "w": 60}),
+        ]
+        (tight, tight_state), (wide, wide_state) = parsed(exchange, "ratelimit")
+        assert (tight, tight_state["r"]) == ("burst", left)
+        assert (wide, wide_state["r"]) == ('a "quoted\\" %s', 295 + left)
+        assert min(tight_state["t"], wide_state["t"]) >= 1
+    refused = await get().run(app)
+    assert refused.status == 429
+    assert parsed(refused, "ratelimit")[0][1]["r"] == 0
+
+
+async def test_fields_can_be_left_out() -> None:
+    """Not on successes, and not on refusals; Retry-After stays."""
+    app = limited("1/minute", fields=None)
+    for _ in range(2):
+        exchange = await get().run(app)
+        assert not [name for name in exchange.headers if name.startswith("ratelimit")]
+    assert "retry-after" in exchange.headers
+
+
+async def test_a_refusal_names_every_violated_rule() -> None:
+    """In the order of the rules; with the longest wait of all."""
+    app = limited("1/minute", Rule("1/hour", name="hourly"))
+    await get().run(app)
+    exchange = await get().run(app)
+    problem = json.loads(exchange.body)
+    assert problem["violated-policies"] == ["1/minute", "hourly"]
+    assert problem["type"] == "https://iana.org/assignments/http-problem-types#quota-exceeded"
+    assert int(exchange.headers["retry-after"]) > 60
+
+
+async def test_waiting_as_told_is_enough() -> None:
+    """A client that obeys Retry-After is admitted."""
+    clock = FakeClock(12.3)
+    app = RateLimit("3/minute", store=MemoryStore(clock=clock))(hello)
+    assert await statuses(app, get(), get(), get()) == [200] * 3
+    for _ in range(5):
+        refused = await get().run(app)
+        clock.advance(int(refused.headers["retry-after"]))
+        assert (await get().run(app)).status == 200
+
+
+async def test_an_accepted_websocket_carries_the_fields() -> None:
+    """A handshake is a request, charged as a GET."""
+    app = RateLimit(Rule("1/minute", methods={"GET"}), store=MemoryStore())
+
+    async def accept(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept", "headers": [(b"x-app", b"yes")]})
+
+    guarded = app(accept)
+    accepted = await connect().run(guarded)
+    names = [name for name, _ in accepted.sent[0]["headers"]]
+    assert names == [b"x-app", b"ratelimit-policy", b"ratelimit"]
+    assert (await connect().run(guarded)).status == 429
+
+
+def test_counts_are_kept_by_rule() -> None:
+    """A snapshot is a copy of this moment."""
+    shell = limited("1/minute", Rule("9/hour", path="/x"))
+    assert [(c.rule, c.allowed, c.denied) for c in shell.snapshot()] == [
+        ("1/minute", 0, 0),
+        ("9/hour /x", 0, 0),
+    ]
+
+
+async def test_only_the_violated_rule_counts_a_denial() -> None:
+    """The others did not deny anything, and did not charge anything."""
+    shell = limited("9/minute", Rule("1/minute", name="tight"))
+    await statuses(shell, get(), get(), get())
+    assert [(c.rule, c.allowed, c.denied) for c in shell.snapshot()] == [
+        ("9/minute", 1, 0),
+        ("tight", 1, 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [
+        (RateLimit, "RateLimit.rules"),
+        (lambda: RateLimit("often"), "Rule.quota"),
+        (lambda: RateLimit(5), "RateLimit.rules"),  # type: ignore[arg-type]
+        (lambda: RateLimit("1/hour", "1/hour"), "Rule.name"),
+        (lambda: RateLimit("1/hour", Rule("2/hour", name="1/hour")), "Rule.name"),
+        (lambda: RateLimit("1/hour", store="redis"), "RateLimit.store"),
+        (lambda: RateLimit("1/hour", fields="draft-7"), "RateLimit.fields"),  # type: ignore[arg-type]
+        (lambda: Rule("1/hour", name="naïve"), "Rule.name"),
+        (lambda: Rule("1/hour", name=""), "Rule.name"),
+        (lambda: Rule("1/hour", name="a\r\nb"), "Rule.name"),
+        (lambda: Rule("1/hour", key="client_ip"), "Rule.key"),  # type: ignore[arg-type]
+        (lambda: Rule("1/hour", path="login"), "Rule.path"),
+        (lambda: Rule("1/hour", path="/a*b"), "Rule.path"),
+        (lambda: Rule("1/hour", path="/{a}/{a}"), "Rule.path"),
+        (lambda: Rule("1/hour", path="/{a:colour}"), "Rule.path"),
+        (lambda: Rule("1/hour", path="/{a"), "Rule.path"),
+        (lambda: Rule("1/hour", methods="POST"), "Rule.methods"),  # type: ignore[arg-type]
+        (lambda: Rule("1/hour", methods=set()), "Rule.methods"),
+        (lambda: Rule("1/hour", methods={"PO ST"}), "Rule.methods"),
+        (lambda: header("x api key"), "header.name"),
+        (lambda: header("x-api-key:"), "header.name"),
+        (lambda: header("X_API_KEY"), "header.name"),
+        (lambda: header(""), "header.name"),
+    ],
+)
+def test_a_wrong_setting_is_named(make: Any, field: str) -> None:
+    """The field, what it was, and what it may be, when the object is made."""
+    with pytest.raises(ConfigurationError) as raised:
+        make()
+    assert raised.value.field == field
+    assert str(raised.value).startswith(f"{field} is ")
+    assert "; allowed: " in str(raised.value)
+
+
+async def test_a_key_that_is_no_string_is_named() -> None:
+    """A key function is the user's code, and its mistake must not look like ours."""
+    app = limited(Rule("1/minute", key=lambda scope: scope["headers"]))
+    with pytest.raises(TypeError, match=r"a key function returned \[\]; allowed: a string"):
+        await get().run(app)
+
+
+def test_an_async_key_is_refused() -> None:
+    """Its coroutine would be a new key for every request."""
+
+    async def key(scope: Any) -> str:
+        return "x"
+
+    with pytest.raises(ConfigurationError, match=r"Rule\.key"):
+        Rule("1/hour", key=key)  # type: ignore[arg-type]

@@ -1,0 +1,89 @@
+"""Matching: which requests a pattern is meant for."""
+
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from asgi_guard.matching import app_path, compile_matcher
+from tests.driver import get, http_scope, websocket_scope
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "matches"),
+    [
+        ("/login", "/login", True),
+        ("/login", "/login/", True),
+        ("/login/", "/login", True),
+        ("/login", "/login2", False),
+        ("/login", "/Login", False),
+        ("/", "/", True),
+        ("/", "/a", False),
+        ("/api/*", "/api", True),
+        ("/api/*", "/api/", True),
+        ("/api/*", "/api/a/b", True),
+        ("/api/*", "/apis", False),
+        ("/*", "/", True),
+        ("/*", "/a", True),
+        ("/users/{id}", "/users/7", True),
+        ("/users/{id}", "/users/7/", True),
+        ("/users/{id}", "/users/7/posts", False),
+        ("/users/{id}", "/users/", False),
+        ("/users/{id:int}", "/users/seven", False),
+        ("/files/{name:path}", "/files/a/b", True),
+        ("/users/{id}/*", "/users/7", True),
+        ("/users/{id}/*", "/users/7/posts/1", True),
+        ("/users/{id}/*", "/users", False),
+        ("/a.b", "/aXb", False),
+    ],
+)
+def test_patterns(pattern: str, path: str, *, matches: bool) -> None:
+    """Exact paths, templates, and everything below."""
+    matcher = compile_matcher("Rule", pattern, None)
+    assert matcher is not None
+    assert matcher(http_scope(path)) is matches
+
+
+def test_no_pattern_and_no_methods_is_everything() -> None:
+    """Then there is nothing to ask on each request."""
+    assert compile_matcher("Rule", None, None) is None
+
+
+def test_get_includes_head_and_the_handshake_of_a_websocket() -> None:
+    """HEAD runs the handler of GET, and a handshake is a GET on the wire."""
+    matcher = compile_matcher("Rule", None, {"GET"})
+    assert matcher is not None
+    assert matcher(http_scope(method="HEAD"))
+    assert matcher(websocket_scope())
+    assert not matcher(http_scope(method="POST"))
+
+
+@pytest.mark.parametrize(
+    ("root", "path", "seen"),
+    [
+        ("", "/a", "/a"),
+        ("/v1", "/v1/a", "/a"),
+        ("/v1", "/v1", "/"),
+        ("/v1", "/v10/a", "/v10/a"),
+        ("/v1", "/a", "/a"),
+    ],
+)
+def test_paths_are_seen_below_the_root_path(root: str, path: str, seen: str) -> None:
+    """As the app sees them, whether or not the server puts the root before the path."""
+    assert app_path(http_scope(path, root_path=root)) == seen
+
+
+async def _answer(request: Any) -> PlainTextResponse:
+    return PlainTextResponse("in")
+
+
+@pytest.mark.parametrize("path", ["/login", "/login/", "/login\n", "//login", "/login//", "/LOGIN"])
+async def test_no_spelling_gets_round_a_pattern(path: str) -> None:
+    """Whatever Starlette serves as /login is matched as /login."""
+    app = Starlette(routes=[Route("/login", _answer)])
+    matcher = compile_matcher("Rule", "/login", None)
+    assert matcher is not None
+    if (await get(path).run(app)).status == 200:
+        assert matcher(http_scope(path))
