@@ -1,0 +1,204 @@
+"""Breakers at the edge: what they refuse inside becomes an answer outside."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from asgi_guard import Breakers, CircuitBreaker, CircuitOpen, ConfigurationError
+from tests.driver import connect, get
+
+
+def refusal(wait: float | None = 7.2) -> CircuitOpen:
+    """Return the error of a breaker that is open."""
+    return CircuitOpen("circuit 'payments' is not closed", wait, "payments")
+
+
+def raising(error: BaseException) -> Any:
+    """Return an app that fails so."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise error
+
+    return Breakers()(app)
+
+
+def caused(by: BaseException) -> Exception:
+    """Return an error with a cause."""
+    error = RuntimeError("could not pay")
+    error.__cause__ = by
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "wait"),
+    [
+        (refusal(), "8"),
+        (ExceptionGroup("", [refusal(2), refusal(9.5)]), "10"),
+        (ExceptionGroup("", [ExceptionGroup("", [refusal(2)])]), "2"),
+        (caused(refusal()), "8"),
+        (caused(caused(refusal())), "8"),
+        (caused(ExceptionGroup("", [refusal()])), "8"),
+        (ExceptionGroup("", [caused(refusal(3)), refusal(2)]), "3"),
+        (refusal(0.0), "1"),
+    ],
+)
+async def test_an_open_circuit_is_503(error: BaseException, wait: str) -> None:
+    """Wherever it is found, with the longest wait of all, and no word of who it was."""
+    exchange = await get().run(raising(error))
+    assert (exchange.status, exchange.headers["retry-after"]) == (503, wait)
+    assert b"payments" not in exchange.body
+
+
+async def test_without_a_known_wait_none_is_promised() -> None:
+    """Retry-After is left out."""
+    exchange = await get().run(raising(refusal(None)))
+    assert exchange.status == 503
+    assert "retry-after" not in exchange.headers
+    assert "Retry in" not in json.loads(exchange.body)["detail"]
+
+
+def loop() -> BaseException:
+    """Return an error that is its own cause, over one corner."""
+    first, second = RuntimeError(), RuntimeError()
+    first.__cause__, second.__cause__ = second, first
+    return first
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError(),
+        ExceptionGroup("", [refusal(), OSError()]),
+        caused(OSError()),
+        loop(),
+    ],
+)
+async def test_other_errors_pass(error: BaseException) -> None:
+    """The same object; a group that holds anything else is somebody's real trouble."""
+    with pytest.raises(type(error)) as raised:
+        await get().run(raising(error))
+    assert raised.value is error
+
+
+async def test_a_context_is_no_cause() -> None:
+    """An error raised while handling a refusal is an error of its own."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            raise refusal()
+        except CircuitOpen:
+            raise KeyError from None
+
+    with pytest.raises(KeyError):
+        await get().run(Breakers()(app))
+
+
+async def test_a_task_group_in_the_app_is_answered() -> None:
+    """As apps really raise them."""
+    breaker = CircuitBreaker("payments", consecutive_failures=1)
+
+    async def pay() -> None:
+        async with breaker:
+            raise OSError
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(pay())
+
+    guarded = Breakers([breaker])(app)
+    with pytest.raises(ExceptionGroup):
+        await get().run(guarded)
+    assert (await get().run(guarded)).status == 503
+
+
+@pytest.mark.parametrize("body", [b"", b"Internal Server Error"])
+async def test_a_frameworks_500_gives_way(body: bytes) -> None:
+    """Starlette answers 500 before it lets the error out."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+        raise refusal()
+
+    exchange = await get().run(Breakers()(app))
+    assert exchange.status == 503
+    assert len(exchange.sent) == 2
+
+
+async def test_what_has_begun_is_not_begun_again() -> None:
+    """The error passes, and the server breaks the response off."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise refusal()
+
+    exchange = get()
+    with pytest.raises(CircuitOpen):
+        await exchange.run(Breakers()(app))
+    assert exchange.status == 200
+
+
+async def test_a_streamed_500_is_not_held_back() -> None:
+    """Once a 500 has a body that goes on, it is the app's answer."""
+    exchange = get()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        assert exchange.status == 500
+        await send({"type": "http.response.body", "body": b"b"})
+
+    await exchange.run(Breakers()(app))
+    assert exchange.body == b"ab"
+
+
+async def test_a_websocket_that_has_read_connect_is_refused() -> None:
+    """Most frameworks read it before the handler runs."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        raise refusal()
+
+    assert (await connect().run(Breakers()(app))).status == 503
+
+
+async def test_an_accepted_websocket_is_closed() -> None:
+    """With the code that says to try again later."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        raise refusal()
+
+    exchange = await connect().run(Breakers()(app))
+    assert exchange.sent[1:] == [{"type": "websocket.close", "code": 1013}]
+
+
+@pytest.mark.parametrize("kind", ["websocket.close", "websocket.http.response.start"])
+async def test_a_websocket_that_was_answered_is_left_alone(kind: str) -> None:
+    """A second answer would be an error of ours."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": kind, "status": 403, "headers": []})
+        raise refusal()
+
+    exchange = connect()
+    with pytest.raises(CircuitOpen):
+        await exchange.run(Breakers()(app))
+    assert len(exchange.sent) == 1
+
+
+@pytest.mark.parametrize("breakers", ["payments", [1], CircuitBreaker("a"), None])
+def test_breakers_are_breakers(breakers: Any) -> None:
+    """In a list."""
+    with pytest.raises(ConfigurationError, match=r"Breakers\.breakers"):
+        Breakers(breakers)
+
+
+def test_names_are_unique() -> None:
+    """Two breakers with one name would be one series."""
+    with pytest.raises(ConfigurationError, match=r"CircuitBreaker\.name is 'a'"):
+        Breakers([CircuitBreaker("a"), CircuitBreaker("a")])
