@@ -8,6 +8,8 @@ GuardError
     └── CircuitOpen             503: the breaker of a downstream is not closed
 """
 
+import re
+
 __all__ = [
     "CircuitOpen",
     "ConcurrencyExceeded",
@@ -18,6 +20,7 @@ __all__ = [
 ]
 
 _LONGEST_VALUE = 200
+_CREDENTIALS = re.compile(r"://[^/@\s]*@")
 
 
 class GuardError(Exception):
@@ -34,17 +37,21 @@ class ConfigurationError(GuardError, ValueError):
     """
 
     def __init__(self, field: str, value: object, allowed: str) -> None:
-        super().__init__(field, value, allowed)
         self.field = field
         self.value = value
         self.allowed = allowed
+        self._shown = _shown(value)
+        super().__init__(field, self._shown, allowed)
 
     def __str__(self) -> str:
         """Name the field, the value and what is allowed."""
-        value = repr(self.value)
-        if len(value) > _LONGEST_VALUE:
-            value = f"{value[:_LONGEST_VALUE]}…"
-        return f"{self.field} is {value}; allowed: {self.allowed}"
+        return f"{self.field} is {self._shown}; allowed: {self.allowed}"
+
+
+def _shown(value: object) -> str:
+    """Describe a value for a log: not too long, and without the password of a URL."""
+    shown = _CREDENTIALS.sub("://***@", repr(value))
+    return shown if len(shown) <= _LONGEST_VALUE else f"{shown[:_LONGEST_VALUE]}…"
 
 
 class Rejected(GuardError):  # noqa: N818 - it says what happened, and is no mistake

@@ -57,6 +57,12 @@ class Guard:
             value = getattr(self, name)
             if value is not None and not isinstance(value, kind):
                 raise ConfigurationError(f"Guard.{name}", value, f"a {kind.__name__}(...) or None")
+        if self.health is not None and self.metrics is not None:
+            asked = (self.health.live, self.health.ready, self.health.report)
+            if self.metrics.path in asked:
+                raise ConfigurationError(
+                    "Metrics.path", self.metrics.path, f"a path that is none of {', '.join(asked)}"
+                )
         object.__setattr__(self, "concurrency", _caps(self.concurrency))
         object.__setattr__(self, "breakers", Breakers(self.breakers).breakers)
         object.__setattr__(self, "pools", MappingProxyType(_engines(self.pools)))

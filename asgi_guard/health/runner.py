@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from asgi_guard._clock import Clock, monotonic
 from asgi_guard.health.check import Check, Status, question
+from asgi_guard.health.thread import in_thread
 
 _BAD_RESULT_TTL = 1.0  # seconds
 _GRACE = 0.1  # seconds for a cancelled check to end by itself
@@ -57,8 +58,7 @@ class Runner:
     async def _run(self) -> Result:
         began = self._clock()
         try:
-            async with asyncio.timeout(self._check.timeout):
-                answer = await self._answer()
+            answer = await self._answer()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
             return self._failed(began, type(error).__name__)
         if answer is False:
@@ -71,8 +71,11 @@ class Runner:
         if inspect.iscoroutinefunction(self._ask) or inspect.iscoroutinefunction(call):
             answer = self._ask()
         else:
-            answer = await asyncio.to_thread(self._ask)
-        return await answer if inspect.isawaitable(answer) else answer
+            answer = await in_thread(self._ask)  # it cannot be stopped, so it gets no timeout here
+        if not inspect.isawaitable(answer):
+            return answer
+        async with asyncio.timeout(self._check.timeout):
+            return await answer
 
     def _failed(self, began: float, output: str) -> Result:
         now = self._clock()
