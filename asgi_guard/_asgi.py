@@ -15,11 +15,6 @@ ASGIApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 REQUEST_TYPES = frozenset({"http", "websocket"})
 """The scope types that guards look at; every other type passes through untouched."""
 
-RESPONSE_STARTS = frozenset(
-    {"http.response.start", "websocket.accept", "websocket.http.response.start"}
-)
-"""The messages with which a response begins: they carry its header fields."""
-
 
 class ASGIGuard(Protocol):
     """A guard: calling it with an ASGI app returns an ASGI app."""
@@ -44,12 +39,3 @@ def is_preflight(scope: Scope) -> bool:
         and header_value(scope, b"origin") is not None
         and header_value(scope, b"access-control-request-method") is not None
     )
-
-
-def mark_of(guard: object) -> str:
-    """Return the scope key with which a guard notes that it is at work on a request.
-
-    The same guard met again further in (installed twice, or round a mounted app as well) lets the
-    request pass: it acts once.
-    """
-    return f"asgi_guard.{type(guard).__name__}.{id(guard)}"

@@ -1,21 +1,23 @@
 """The one configuration object."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from asgi_guard._asgi import ASGIApp
+from asgi_guard._asgi import ASGIApp, Receive, Scope
 from asgi_guard._checks import check_name
 from asgi_guard.breaker.breaker import CircuitBreaker
-from asgi_guard.breaker.guard import Breakers
+from asgi_guard.breaker.guard import Breakers, BreakersShell
 from asgi_guard.concurrency.guard import ConcurrencyLimit, ConcurrencyShell
 from asgi_guard.errors import ConfigurationError
-from asgi_guard.health.guard import Health
-from asgi_guard.metrics.guard import Metrics
+from asgi_guard.health.guard import Health, HealthShell
+from asgi_guard.metrics.guard import Metrics, MetricsShell
 from asgi_guard.parts import Parts
 from asgi_guard.pools.snapshot import PoolSource
 from asgi_guard.rate_limit.guard import RateLimit, RateLimitShell
+from asgi_guard.response import Response
+from asgi_guard.shell import Handle, Shell, end_of_stack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,22 +71,36 @@ class Guard:
 
     def __call__(self, app: ASGIApp) -> ASGIApp:
         """Wrap an ASGI app in every guard that is set, innermost first."""
+        inner = end_of_stack(app)
         if self.breakers:
-            app = Breakers(self.breakers)(app)
+            inner = BreakersShell(Breakers(self.breakers), app, inner).handle
         caps: list[ConcurrencyShell] = []
         for cap in reversed(_caps(self.concurrency)):
-            app = cap(app)
-            caps.insert(0, app)
-        limited: list[RateLimitShell] = []
+            caps.append(ConcurrencyShell(cap, app, inner))
+            inner = caps[-1].handle
+        limits: list[RateLimitShell] = []
         if self.rate_limit is not None:
-            app = self.rate_limit(app)
-            limited.append(app)
-        parts = Parts(tuple(limited), tuple(caps), tuple(self.breakers), _watch(self.pools))
+            limits.append(RateLimitShell(self.rate_limit, app, inner))
+            inner = limits[-1].handle
+        breakers, pools = tuple(self.breakers), _watch(self.pools)
+        parts = Parts(tuple(limits), tuple(reversed(caps)), breakers, pools)
         if self.metrics is not None:
-            app = self.metrics.over(app, parts)
+            inner = MetricsShell(self.metrics, app, inner, parts).handle
         if self.health is not None:
-            app = self.health.over(app, parts)
-        return app
+            inner = HealthShell(self.health, app, inner, parts).handle
+        return GuardShell(self, app, inner)
+
+
+class GuardShell(Shell):
+    """The ASGI app that a `Guard` returns: its stack for requests, the app for everything else."""
+
+    def __init__(self, settings: Guard, app: ASGIApp, stack: Handle) -> None:
+        super().__init__(settings, app, stack)
+        self.handle = stack  # type: ignore[assignment, method-assign]  # no call between
+
+    def handle(self, scope: Scope, receive: Receive, response: Response) -> Awaitable[None]:
+        """Hand the request to the outermost guard."""
+        return self._inner(scope, receive, response)
 
 
 def _caps(concurrency: object) -> tuple[ConcurrencyLimit, ...]:

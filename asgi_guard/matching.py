@@ -90,3 +90,8 @@ def _compile_template(field: str, pattern: str, stem: str, *, below: bool) -> Pa
     if below:
         expression = re.compile(f"{expression.pattern.removesuffix('$')}(/.*)?$", re.DOTALL)
     return lambda path: expression.match(path) is not None
+
+
+def spellings(paths: Iterable[str]) -> frozenset[str]:
+    """Return the ways of writing these paths: a cheap first test where there is no root path."""
+    return frozenset(spelling for path in paths for spelling in (path, f"{path}/"))

@@ -28,9 +28,9 @@ def test_its_fields_are_the_stack() -> None:
     assert names == ["health", "metrics", "rate_limit", "concurrency", "breakers", "pools"]
 
 
-async def test_without_guards_it_is_the_app() -> None:
-    """Nothing is added for nothing."""
-    assert Guard()(hello) is hello
+async def test_without_guards_it_is_a_guard_all_the_same() -> None:
+    """A configuration that switches everything off still starts, and serves."""
+    assert (await get().run(Guard()(hello))).body == b"hello"
 
 
 async def test_refusals_are_measured_and_hold_no_permit() -> None:

@@ -8,9 +8,10 @@ from asgi_guard.breaker.breaker import CircuitBreaker
 from asgi_guard.breaker.snapshot import BreakerSnapshot
 from asgi_guard.errors import CircuitOpen, ConfigurationError
 from asgi_guard.refusal import Refusal
+from asgi_guard.response import Response
+from asgi_guard.shell import Handle, Shell
 
 _TRY_AGAIN_LATER = 1013  # RFC 6455 registry of close codes
-_SERVER_ERROR = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,51 +61,48 @@ class Breakers:
         return BreakersShell(self, app)
 
 
-class BreakersShell:
+class BreakersShell(Shell):
     """The ASGI app that `Breakers` returns."""
 
-    def __init__(self, settings: Breakers, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, settings: Breakers, app: ASGIApp, inner: Handle | None = None) -> None:
+        super().__init__(settings, app, inner)
         self._breakers = settings.breakers
 
     def snapshot(self) -> list[BreakerSnapshot]:
         """Return the state of every breaker."""
         return [breaker.snapshot() for breaker in self._breakers]
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def handle(self, scope: Scope, receive: Receive, response: Response) -> None:
         """Run the app, and answer for the breakers that refused inside it."""
-        if scope["type"] == "http":
-            await self._http(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await self._websocket(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
-
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = _Response(send)
+        if scope["type"] == "websocket":
+            await self._websocket(scope, receive, response)
+            return
+        response.keeps_500 = True  # frameworks send one before they let the error out
         try:
-            await self._app(scope, receive, response)
+            await self._inner(scope, receive, response)
         except Exception as error:
-            refused = None if response.started else open_circuits(error)
+            refused = None if response.status else open_circuits(error)
             if not refused:
-                await response.flush()
+                await response.release()
                 raise
-            await _CIRCUIT_OPEN.answer(scope, receive, send, _longest(refused))
-        else:
-            await response.flush()
+            response.discard()
+            await _CIRCUIT_OPEN.answer(scope, receive, response.send, _longest(refused))
+            return
+        if not response.status:
+            await response.release()
 
-    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        socket = _Socket(receive, send)
+    async def _websocket(self, scope: Scope, receive: Receive, response: Response) -> None:
+        socket = _Socket(receive, response.send)
         try:
-            await self._app(scope, socket.receive, socket.send)
+            await self._inner(scope, socket.receive, Response(socket.send))
         except Exception as error:
             refused = None if socket.closed else open_circuits(error)
             if not refused:
                 raise
             if socket.accepted:
-                await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER})
+                await response.send({"type": "websocket.close", "code": _TRY_AGAIN_LATER})
             else:
-                await _CIRCUIT_OPEN.answer(scope, socket.connect, send, _longest(refused))
+                await _CIRCUIT_OPEN.answer(scope, socket.connect, response.send, _longest(refused))
 
 
 def open_circuits(error: BaseException) -> list[CircuitOpen]:
@@ -132,42 +130,6 @@ def open_circuits(error: BaseException) -> list[CircuitOpen]:
 def _longest(refused: Sequence[CircuitOpen]) -> float | None:
     waits = [each.retry_after for each in refused if each.retry_after is not None]
     return max(waits, default=None)
-
-
-class _Response:
-    """The response of one request on its way out; keeps a bare 500 until the app has ended."""
-
-    __slots__ = ("_held", "_send", "started")
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self._held: list[Message] = []
-        self.started = False
-
-    def __call__(self, message: Message) -> object:
-        if not self.started:
-            if message["type"] == "http.response.start":
-                if message["status"] == _SERVER_ERROR:
-                    return self._hold(message)
-                self.started = True
-            elif self._held:
-                return self._hold(message)
-        return self._send(message)
-
-    async def _hold(self, message: Message) -> None:
-        self._held.append(message)
-        kind = message["type"]
-        if kind != "http.response.start" and (
-            kind != "http.response.body" or message.get("more_body", False)
-        ):
-            await self.flush()
-
-    async def flush(self) -> None:
-        """Send what was kept."""
-        held, self._held = self._held, []
-        for message in held:
-            self.started = True
-            await self._send(message)
 
 
 class _Socket:

@@ -1,15 +1,17 @@
 """The concurrency cap as a guard."""
 
-from collections.abc import Callable
+from asyncio import get_running_loop
 from collections.abc import Set as AbstractSet
 from dataclasses import KW_ONLY, dataclass
 
-from asgi_guard._asgi import ASGIApp, Message, Receive, Scope, Send, mark_of
+from asgi_guard._asgi import ASGIApp, Receive, Scope
 from asgi_guard._checks import check_count, check_name, check_seconds
 from asgi_guard.concurrency.permits import Permits, PermitsSnapshot
 from asgi_guard.errors import ConcurrencyExceeded
 from asgi_guard.matching import check_methods, compile_matcher
 from asgi_guard.refusal import Refusal
+from asgi_guard.response import Response
+from asgi_guard.shell import Handle, Shell
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +61,14 @@ class ConcurrencyLimit:
         return ConcurrencyShell(self, app)
 
 
-class ConcurrencyShell:
+class ConcurrencyShell(Shell):
     """The ASGI app that a `ConcurrencyLimit` returns."""
 
-    def __init__(self, settings: ConcurrencyLimit, app: ASGIApp) -> None:
+    def __init__(
+        self, settings: ConcurrencyLimit, app: ASGIApp, inner: Handle | None = None
+    ) -> None:
+        super().__init__(settings, app, inner)
         self.name: str = settings.name
-        self._app = app
-        self._settings = settings  # alive, so that nothing else gets its mark
-        self._mark = mark_of(settings)
         self._matches = compile_matcher("ConcurrencyLimit", settings.path, settings.methods)
         limit = settings.limit
         self.permits: Permits = (
@@ -79,75 +81,27 @@ class ConcurrencyShell:
         """Return the state of the permits."""
         return self.permits.snapshot()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def handle(self, scope: Scope, receive: Receive, response: Response) -> None:
         """Run the app with a permit, or refuse the request."""
-        if (
-            scope["type"] != "http"
-            or self._mark in scope
-            or not (self._matches is None or self._matches(scope))
-        ):
-            return await self._app(scope, receive, send)
-        permits = self.permits
-        if not permits.try_acquire():
+        if scope["type"] != "http" or not (self._matches is None or self._matches(scope)):
+            return await self._inner(scope, receive, response)
+        loop, ledger = self.permits.last
+        if loop is not get_running_loop():
+            ledger = self.permits.ledger()
+        if ledger.held < ledger.limit:
+            ledger.held += 1
+        else:
             try:
-                await permits.acquire()
+                await self.permits.wait(ledger)
             except ConcurrencyExceeded as refused:
-                return await _OVERLOADED.answer(scope, receive, send, refused.retry_after)
-        held = _Held(permits.release)
-        scope[self._mark] = True
+                return await _OVERLOADED.answer(scope, receive, response.send, refused.retry_after)
+        response.after_last += (ledger.give_back,)
         try:
-            await self._app(scope, receive, _release_after_last(send, held))
+            await self._inner(scope, receive, response)
         finally:
-            scope.pop(self._mark, None)
-            held.release()
+            if not response.over:
+                ledger.give_back()
 
-
-class _Held:
-    """A permit that is given back once, whoever asks first."""
-
-    __slots__ = ("_release",)
-
-    def __init__(self, release: Callable[[], None]) -> None:
-        self._release: Callable[[], None] | None = release
-
-    def release(self) -> None:
-        release, self._release = self._release, None
-        if release is not None:
-            release()
-
-
-def _release_after_last(send: Send, held: _Held) -> Send:
-    trailers = False
-
-    async def send_last(message: Message) -> None:
-        try:
-            await send(message)
-        finally:
-            held.release()
-
-    def watch(message: Message) -> object:
-        nonlocal trailers
-        kind = message["type"]
-        if kind == "http.response.start":
-            trailers = message.get("trailers", False)
-        elif (
-            kind in _LAST
-            and not message.get(_LAST[kind])
-            and (kind == "http.response.trailers" or not trailers)
-        ):
-            return send_last(message)
-        return send(message)
-
-    return watch  # type: ignore[return-value]  # it returns what `send` returns
-
-
-# The messages that can be a response's last, and the member that says more are to come.
-_LAST = {
-    "http.response.body": "more_body",
-    "http.response.pathsend": "more_body",
-    "http.response.zerocopysend": "more_body",
-    "http.response.trailers": "more_trailers",
-}
 
 _OVERLOADED = Refusal(
     503,

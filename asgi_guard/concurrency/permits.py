@@ -64,17 +64,14 @@ class Permits:
         self.max_wait = max_wait
         self._queue_full = 0
         self._timeout = 0
-        # One attribute, so that loops in several threads cannot mix each other's halves up.
-        self._last: tuple[asyncio.AbstractEventLoop | None, _Ledger] = (None, _Ledger())
-        self._ledgers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Ledger] = WeakKeyDictionary()
+        # The loop that ran last and its ledger; one attribute, so that loops in several threads
+        # cannot mix each other's halves up.
+        self.last: tuple[asyncio.AbstractEventLoop | None, Ledger] = (None, Ledger(0))
+        self._ledgers: WeakKeyDictionary[asyncio.AbstractEventLoop, Ledger] = WeakKeyDictionary()
 
     def try_acquire(self) -> bool:
         """Take a permit if one is free, without waiting; return whether it was taken."""
-        ledger = self._here()
-        if ledger.held < self.limit:
-            ledger.held += 1
-            return True
-        return False
+        return self.ledger().take()
 
     async def acquire(self) -> None:
         """Take a permit, waiting for it in turn.
@@ -82,8 +79,9 @@ class Permits:
         Raises:
             ConcurrencyExceeded: The queue is full, or the wait was in vain.
         """
-        if not self.try_acquire():
-            await self._wait(self._here())
+        ledger = self.ledger()
+        if not ledger.take():
+            await self.wait(ledger)
 
     def release(self) -> None:
         """Give a permit back: to the first who waits, if anybody does.
@@ -91,11 +89,10 @@ class Permits:
         Raises:
             RuntimeError: No permit is held in this event loop.
         """
-        ledger = self._here()
+        ledger = self.ledger()
         if not ledger.held:
             raise RuntimeError("release() without a permit held in this event loop")
-        if not (ledger.waiters and ledger.hand_over()):
-            ledger.held -= 1
+        ledger.give_back()
 
     async def __aenter__(self) -> None:
         """Take a permit, waiting for it in turn."""
@@ -121,15 +118,21 @@ class Permits:
             timeout=self._timeout,
         )
 
-    def _here(self) -> "_Ledger":
+    def ledger(self) -> "Ledger":
+        """Return the ledger of the running event loop."""
         loop = asyncio.get_running_loop()
-        known, ledger = self._last
+        known, ledger = self.last
         if loop is not known:
-            ledger = self._ledgers.setdefault(loop, _Ledger())
-            self._last = (loop, ledger)
+            ledger = self._ledgers.setdefault(loop, Ledger(self.limit))
+            self.last = (loop, ledger)
         return ledger
 
-    async def _wait(self, ledger: "_Ledger") -> None:
+    async def wait(self, ledger: "Ledger") -> None:
+        """Wait in turn for a permit of a ledger that has none free.
+
+        Raises:
+            ConcurrencyExceeded: The queue is full, or the wait was in vain.
+        """
         if len(ledger.waiters) >= self.max_waiting or self.max_wait == 0:
             self._queue_full += 1
             raise ConcurrencyExceeded(
@@ -147,7 +150,7 @@ class Permits:
             handed = await waiter
         except BaseException:
             if waiter.done() and not waiter.cancelled() and waiter.result():
-                self.release()  # handed over in the same moment: pass it on
+                ledger.give_back()  # handed over in the same moment: pass it on
             else:
                 ledger.waiters.pop(waiter, None)
             raise
@@ -163,24 +166,32 @@ class Permits:
             )
 
 
-class _Ledger:
+class Ledger:
     """Who holds and who waits in one event loop."""
 
-    __slots__ = ("__weakref__", "held", "waiters")
+    __slots__ = ("__weakref__", "held", "limit", "waiters")
 
-    def __init__(self) -> None:
-        self.held = 0
+    def __init__(self, limit: int) -> None:
+        self.limit: int = limit
+        self.held: int = 0
         # Ordered, and anybody can leave at no cost; True hands a permit over, False gives up.
         self.waiters: OrderedDict[asyncio.Future[bool], None] = OrderedDict()
 
-    def hand_over(self) -> bool:
-        """Move a permit from its holder to the first who still waits, if anybody does."""
+    def take(self) -> bool:
+        """Take a permit if one is free; return whether it was."""
+        if self.held < self.limit:
+            self.held += 1
+            return True
+        return False
+
+    def give_back(self) -> None:
+        """Hand a permit to the first who still waits, or free it."""
         while self.waiters:
             waiter, _ = self.waiters.popitem(last=False)
             if not waiter.done():  # a cancelled waiter is done before it can leave the queue
                 waiter.set_result(True)
-                return True
-        return False
+                return
+        self.held -= 1
 
     def give_up(self, waiter: "asyncio.Future[bool]") -> None:
         """End a wait that has lasted long enough."""

@@ -26,10 +26,6 @@ class Metric:
 REQUEST_DURATION = "http_server_request_duration_seconds"
 REQUEST_DURATION_HELP = "Seconds from the request to the last byte of its response."
 REQUEST_DURATION_LABELS = ("http_request_method", "http_route", "http_response_status_code")
-REQUEST_DURATION_BUCKETS = (
-    *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75),
-    *(1.0, 2.5, 5.0, 7.5, 10.0),
-)  # as the semantic conventions of OpenTelemetry advise
 
 ACTIVE_REQUESTS = Metric(
     "http_server_active_requests", "gauge", "Requests inside now.", ("http_request_method",)

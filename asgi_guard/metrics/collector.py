@@ -5,8 +5,8 @@ from threading import Lock
 from typing import TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
-from prometheus_client import CollectorRegistry, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 
@@ -14,6 +14,7 @@ from asgi_guard.breaker.machine import BreakerState
 from asgi_guard.errors import ConfigurationError
 from asgi_guard.metrics import catalogue
 from asgi_guard.metrics.catalogue import Metric
+from asgi_guard.metrics.durations import Durations
 from asgi_guard.parts import Parts
 
 T = TypeVar("T")
@@ -27,13 +28,7 @@ class GuardCollector(Collector):
         self._lock = Lock()
         self._stacks: WeakSet[Parts] = WeakSet()
         self._active: WeakSet[ActiveRequests] = WeakSet()
-        self.durations: Histogram = Histogram(
-            catalogue.REQUEST_DURATION,
-            catalogue.REQUEST_DURATION_HELP,
-            catalogue.REQUEST_DURATION_LABELS,
-            buckets=catalogue.REQUEST_DURATION_BUCKETS,
-            registry=registry,
-        )
+        self.durations: Durations = Durations()
         registry.register(self)
 
     def add(self, parts: Parts, active: "ActiveRequests") -> None:
@@ -44,7 +39,7 @@ class GuardCollector(Collector):
 
     def describe(self) -> Iterable[Family]:
         """Name the families, so that a clash is found when the registry is set up."""
-        return Tally().families()
+        return [_durations(Durations()), *Tally().families()]
 
     def collect(self) -> Iterable[Family]:
         """Read every part once."""
@@ -58,7 +53,7 @@ class GuardCollector(Collector):
         _concurrency(tally, stacks)
         _breakers(tally, stacks)
         _pools(tally, stacks)
-        return tally.families()
+        return [_durations(self.durations), *tally.families()]
 
 
 class ActiveRequests:
@@ -96,6 +91,17 @@ class Tally:
 
 
 _METRICS = [each for each in vars(catalogue).values() if isinstance(each, Metric)]
+
+
+def _durations(durations: Durations) -> Family:
+    family = HistogramMetricFamily(
+        catalogue.REQUEST_DURATION,
+        catalogue.REQUEST_DURATION_HELP,
+        labels=catalogue.REQUEST_DURATION_LABELS,
+    )
+    for (method, route, status), buckets, total in durations.rows():
+        family.add_metric((method, route, str(status)), buckets, total)
+    return family
 
 
 def _rate_limits(tally: Tally, stack: Parts) -> None:

@@ -36,3 +36,12 @@ class Exposition:
         encode, content_type = choose_encoder(accept)
         body = encode(self._registry)
         return (gzip.compress(body, _FASTEST) if compressed else body), content_type
+
+
+def accepts_gzip(accept_encoding: bytes) -> bool:
+    """Tell whether an `Accept-Encoding` lists gzip, and not with a weight of 0 (RFC 9110)."""
+    for item in accept_encoding.lower().split(b","):
+        coding, _, weight = item.partition(b";")
+        if coding.strip() == b"gzip":
+            return weight.replace(b" ", b"").rstrip(b".0") != b"q="
+    return False

@@ -5,27 +5,30 @@ import os
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from prometheus_client import REGISTRY, CollectorRegistry, Histogram
-from starlette.responses import Response
+from prometheus_client import REGISTRY, CollectorRegistry
+from starlette.responses import Response as Answer
 
-from asgi_guard._asgi import ASGIApp, Message, Receive, Scope, Send, header_value
+from asgi_guard._asgi import ASGIApp, Receive, Scope, Send, header_value
 from asgi_guard._checks import check_endpoint
 from asgi_guard.access import Access, compile_access
 from asgi_guard.errors import ConfigurationError
-from asgi_guard.matching import app_path
+from asgi_guard.matching import app_path, spellings
 from asgi_guard.metrics.collector import ActiveRequests, collector_for
-from asgi_guard.metrics.exposition import Exposition
+from asgi_guard.metrics.durations import Row, bucket
+from asgi_guard.metrics.exposition import Exposition, accepts_gzip
 from asgi_guard.metrics.route_label import RouteLabels
 from asgi_guard.ops import answer_forbidden, answer_method, is_read
 from asgi_guard.parts import Parts
+from asgi_guard.response import Response
+from asgi_guard.shell import Handle, Shell
 
 _OTHER_METHOD = "_OTHER"
 _METHODS = frozenset(
     {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
 )
-_MEASURED = "asgi_guard.measured"
 _CLIENT_LEFT = 499  # nginx's word for a client that did not wait
 _SERVER_ERROR = 500
+_MOST_ROWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,66 +76,77 @@ class Metrics:
 
     def __call__(self, app: ASGIApp) -> "MetricsShell":
         """Wrap an ASGI app."""
-        return self.over(app, Parts())
-
-    def over(self, app: ASGIApp, parts: Parts) -> "MetricsShell":
-        """Wrap an ASGI app, and report the parts of its stack."""
-        return MetricsShell(self, app, parts)
+        return MetricsShell(self, app)
 
 
-class MetricsShell:
+class MetricsShell(Shell):
     """The ASGI app that `Metrics` returns."""
 
-    def __init__(self, settings: Metrics, app: ASGIApp, parts: Parts) -> None:
+    def __init__(
+        self,
+        settings: Metrics,
+        app: ASGIApp,
+        inner: Handle | None = None,
+        parts: Parts | None = None,
+    ) -> None:
+        super().__init__(settings, app, inner)
         registry = settings.registry or REGISTRY
         collector = collector_for(registry)
-        self._app = app
         self._path = settings.path
+        self._spellings = spellings([settings.path])
         self._access = compile_access("Metrics.access", settings.access)
         self._exposition = Exposition(registry)
         self._durations = collector.durations
-        self._children: dict[tuple[str, str, int], Histogram] = {}
         self._labels = RouteLabels()
+        self._rows: dict[tuple[int, str, int], tuple[object, Row]] = {}
         self._active = ActiveRequests((*_METHODS, _OTHER_METHOD))
-        self._parts = parts  # the collector holds it weakly: it is reported while this app lives
-        collector.add(parts, self._active)
+        self._parts = (
+            parts or Parts()
+        )  # the collector holds it weakly: it is reported while this app lives
+        collector.add(self._parts, self._active)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def handle(self, scope: Scope, receive: Receive, response: Response) -> None:
         """Answer a scrape, or measure a request."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
-        elif app_path(scope) == self._path:
-            await self._answer(scope, receive, send)
-        elif _MEASURED in scope:  # by another one further out, into the same registry or not
-            await self._app(scope, receive, send)
-        else:
-            await self._measure(scope, receive, send)
-
-    async def _measure(self, scope: Scope, receive: Receive, send: Send) -> None:
-        method = scope["method"]
-        if method not in _METHODS:
-            method = _OTHER_METHOD
-        response = _Response(send)
+            return await self._inner(scope, receive, response)
+        if (scope["path"] in self._spellings or scope.get("root_path")) and app_path(
+            scope
+        ) == self._path:
+            return await self._answer(scope, receive, response.send)
         active = self._active.counts
-        scope[_MEASURED] = True
+        method = scope["method"]
+        if method not in active:
+            method = _OTHER_METHOD
         active[method] += 1
         began = perf_counter()
         try:
-            await self._app(scope, receive, response)
+            await self._inner(scope, receive, response)
         except asyncio.CancelledError:
             response.status = response.status or _CLIENT_LEFT
             raise
         finally:
             seconds = (response.ended or perf_counter()) - began
             active[method] -= 1
-            del scope[_MEASURED]
-            labels = (method, self._labels.of(scope), response.status or _SERVER_ERROR)
-            (self._children.get(labels) or self._child(labels)).observe(seconds)
+            row = self._row(scope, method, response.status or _SERVER_ERROR)
+            row[0] += seconds
+            row[bucket(seconds)] += 1
 
-    def _child(self, labels: tuple[str, str, int]) -> Histogram:
-        method, route, status = labels
-        child = self._children[labels] = self._durations.labels(method, route, str(status))
-        return child
+    def _row(self, scope: Scope, method: str, status: int) -> Row:
+        """Return the series that a request belongs to.
+
+        It is remembered by the identity of the route that answered (FastAPI's cannot be hashed),
+        and the route with it, so that it stays so. With a mount, an included router or the user's
+        own word, the route alone does not tell the label.
+        """
+        route = scope.get("route")
+        known = self._rows.get((id(route), method, status))
+        alone = not ("app_root_path" in scope or "asgi_guard.route" in scope or "fastapi" in scope)
+        if alone and known is not None and known[0] is route:
+            return known[1]
+        row = self._durations.row((method, self._labels.of(scope), status))
+        if alone and route is not None and len(self._rows) < _MOST_ROWS:
+            self._rows[id(route), method, status] = (route, row)
+        return row
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not is_read(scope):
@@ -141,30 +155,10 @@ class MetricsShell:
             await answer_forbidden(scope, receive, send)
         else:
             accept = (header_value(scope, b"accept") or b"").decode("latin-1")
-            compressed = b"gzip" in (header_value(scope, b"accept-encoding") or b"")
+            compressed = accepts_gzip(header_value(scope, b"accept-encoding") or b"")
             body, content_type = await self._exposition.render(accept, compressed=compressed)
             headers = {"content-type": content_type, "cache-control": "no-store"}
             headers["vary"] = "Accept, Accept-Encoding"
             if compressed:
                 headers["content-encoding"] = "gzip"
-            await Response(body, headers=headers)(scope, receive, send)
-
-
-class _Response:
-    """What is seen of one response on its way out."""
-
-    __slots__ = ("_send", "ended", "status")
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.status = 0
-        self.ended = 0.0
-
-    def __call__(self, message: Message) -> object:
-        kind = message["type"]
-        if kind == "http.response.body":
-            if not message.get("more_body", False):
-                self.ended = perf_counter()
-        elif kind == "http.response.start":
-            self.status = message["status"]
-        return self._send(message)
+            await Answer(body, headers=headers)(scope, receive, send)

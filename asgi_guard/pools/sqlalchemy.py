@@ -8,7 +8,7 @@ so `connect`, the one public method every acquire goes through, is wrapped on th
 import threading
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -38,9 +38,11 @@ def watch_engine(engine: Engine | AsyncEngine) -> "PoolWatch":
     """Watch an engine's pool from now on; watching it again returns the same watch."""
     watched = sync_engine("watch_engine.engine", engine)
     with _lock:
-        watch = _watches.get(watched)
+        known = _watches.get(watched)
+        watch = None if known is None else known()
         if watch is None:
-            watch = _watches[watched] = PoolWatch(watched)
+            watch = PoolWatch(watched)
+            _watches[watched] = ref(watch)  # the engine's listeners keep it, and it the engine
         return watch
 
 
@@ -102,7 +104,7 @@ class PoolWatch:
 
 
 _lock = threading.Lock()
-_watches: WeakKeyDictionary[Engine, PoolWatch] = WeakKeyDictionary()
+_watches: WeakKeyDictionary[Engine, ref[PoolWatch]] = WeakKeyDictionary()
 
 
 def _size(pool: Any) -> int | None:

@@ -5,21 +5,19 @@ share of it that the last `period` seconds still cover (as described by Cloudfla
 rate limiting capable of scaling to millions of domains", 2017; decided as `limits` decides).
 """
 
-from math import ceil
-
-from asgi_guard.rate_limit.decision import Decision
-from asgi_guard.rate_limit.quota import Quota
+from asgi_guard.rate_limit.decision import Decision, decision
 
 _MARGIN = 1e-6  # seconds; a wait must not end a rounding error before the unit is there
 
 
 def sliding_window(
-    quota: Quota, previous: int, current: int, elapsed: float, cost: int
+    count: int, period: float, previous: int, current: int, elapsed: float, cost: int
 ) -> Decision:
     """Decide one hit.
 
     Args:
-        quota: Count and period.
+        count: Units per period.
+        period: The period in seconds.
         previous: Units charged in the window before the current one.
         current: Units charged in the current window so far.
         elapsed: Seconds since the current window began, less than the period.
@@ -28,16 +26,24 @@ def sliding_window(
     Returns:
         The decision; when it admits, the caller adds `cost` to the current window.
     """
-    count, period = quota.count, quota.period
+    fading = int(previous * (1.0 - elapsed / period)) if previous else 0
+    used = fading + current + cost
+    if used > count:
+        return _refused(count, period, previous, current, elapsed, cost)
+    if fading:  # the next unit to come free is one of the window before
+        reset = min(period - elapsed, period * (1.0 - fading / previous) - elapsed) + _MARGIN
+    else:
+        reset = period - elapsed + _MARGIN if used else 0.0
+    return decision((True, count - used, reset, 0.0))
+
+
+def _refused(
+    count: int, period: float, previous: int, current: int, elapsed: float, cost: int
+) -> Decision:
     used = int(previous * (1.0 - elapsed / period)) + current
-    if used + cost <= count:
-        used += cost
-        current += cost
-        reset = _wait(previous, current, elapsed, period, used - 1) if used else 0.0
-        return Decision(True, count - used, reset, 0.0)
     retry_after = _wait(previous, current, elapsed, period, count - cost) if cost <= count else None
     reset = _wait(previous, current, elapsed, period, min(used, count) - 1) if used else 0.0
-    return Decision(False, max(0, count - used), reset, retry_after)
+    return decision((False, max(0, count - used), reset, retry_after))
 
 
 def _wait(previous: int, current: int, elapsed: float, period: float, room: int) -> float:
@@ -47,14 +53,3 @@ def _wait(previous: int, current: int, elapsed: float, period: float, room: int)
         faded = period * (1.0 - (room - current + 1) / previous) if previous else 0.0
         return max(0.0, min(rest, faded - elapsed)) + _MARGIN
     return rest + max(0.0, period * (1.0 - (room + 1) / current)) + _MARGIN
-
-
-def window_at(now: float, period: float) -> tuple[int, float]:
-    """Return the number of the window that `now` lies in, and the seconds since it began."""
-    number, elapsed = divmod(now, period)
-    return int(number), elapsed
-
-
-def advertised_window(quota: Quota) -> int:
-    """Return the period in whole seconds, as header fields want it."""
-    return max(1, ceil(quota.period))

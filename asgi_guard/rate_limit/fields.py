@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from math import ceil
 from typing import Protocol
 
-from asgi_guard.rate_limit.algorithms import advertised_window
 from asgi_guard.rate_limit.decision import Decision
 from asgi_guard.rate_limit.quota import Quota
 
@@ -15,18 +14,23 @@ Field = tuple[bytes, bytes]
 
 
 class RuleFields:
-    """Renders one rule's members of the two fields; what never changes is rendered once."""
+    """One rule's members of the two fields: all that never changes, rendered once.
 
-    __slots__ = ("_state", "policy")
+    `state` waits for what remains, and for the whole seconds until there is more.
+    """
+
+    __slots__ = ("_policy_field", "policy", "state")
 
     def __init__(self, name: str, quota: Quota) -> None:
         quoted = name.replace("\\", "\\\\").replace('"', '\\"').encode("ascii")
-        self.policy: bytes = b'"%s";q=%d;w=%d' % (quoted, quota.count, advertised_window(quota))
-        self._state = b'"%s";r=%%d;t=%%d' % quoted.replace(b"%", b"%%")
+        self.policy: bytes = b'"%s";q=%d;w=%d' % (quoted, quota.count, max(1, ceil(quota.period)))
+        self.state: bytes = b'"%s";r=%%d;t=%%d' % quoted.replace(b"%", b"%%")
+        self._policy_field: Field = (b"ratelimit-policy", self.policy)
 
-    def state(self, decision: Decision) -> bytes:
-        """Render what is left, and the whole seconds until there is more."""
-        return self._state % (decision.remaining, ceil(decision.reset))
+    def alone(self, decision: Decision) -> tuple[Field, Field]:
+        """Render both fields where no other rule applied."""
+        _, remaining, reset, _ = decision
+        return self._policy_field, (b"ratelimit", self.state % (remaining, ceil(reset)))
 
 
 class HasFields(Protocol):
@@ -40,11 +44,10 @@ class HasFields(Protocol):
 
 def render_fields(rules: Sequence[HasFields], decisions: Sequence[Decision]) -> tuple[Field, Field]:
     """Render both fields for the rules that applied to a request, the tightest first."""
-    if len(rules) == 1:
-        only = rules[0].fields
-        policy, state = only.policy, only.state(decisions[0])
-    else:
-        tightest = sorted(zip(rules, decisions, strict=True), key=lambda pair: pair[1].remaining)
-        policy = b", ".join(rule.fields.policy for rule, _ in tightest)
-        state = b", ".join(rule.fields.state(decision) for rule, decision in tightest)
+    tightest = sorted(zip(rules, decisions, strict=True), key=lambda pair: pair[1].remaining)
+    policy = b", ".join(rule.fields.policy for rule, _ in tightest)
+    state = b", ".join(
+        rule.fields.state % (decision.remaining, ceil(decision.reset))
+        for rule, decision in tightest
+    )
     return (b"ratelimit-policy", policy), (b"ratelimit", state)

@@ -1,30 +1,24 @@
 """The rate limit as a guard."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from functools import partial
+from typing import Literal
 
-from asgi_guard._asgi import (
-    REQUEST_TYPES,
-    RESPONSE_STARTS,
-    ASGIApp,
-    Message,
-    Receive,
-    Scope,
-    Send,
-    is_preflight,
-    mark_of,
-)
+from asgi_guard._asgi import ASGIApp, Receive, Scope, is_preflight
 from asgi_guard.errors import ConfigurationError
-from asgi_guard.keys import Key, bounded
-from asgi_guard.matching import Matcher, compile_matcher
+from asgi_guard.keys import HeaderKey, bounded, client_ip
+from asgi_guard.matching import compile_matcher
 from asgi_guard.rate_limit.decision import Decision
 from asgi_guard.rate_limit.fields import RuleFields, render_fields
 from asgi_guard.rate_limit.limiter import MEMORY_STORE, open_store
-from asgi_guard.rate_limit.quota import Quota, parse_quota
+from asgi_guard.rate_limit.memory import MemoryStore, hit_all
+from asgi_guard.rate_limit.quota import parse_quota
 from asgi_guard.rate_limit.rule import Rule
 from asgi_guard.rate_limit.store import Charge, Store
 from asgi_guard.refusal import Refusal
+from asgi_guard.response import Response
+from asgi_guard.shell import Handle, Shell
 
 Fields = Literal["draft-11"] | None
 _FIELDS: tuple[Fields, ...] = ("draft-11", None)
@@ -96,92 +90,134 @@ class RuleCounts:
     denied: int
 
 
-class RateLimitShell:
+class RateLimitShell(Shell):
     """The ASGI app that a `RateLimit` returns."""
 
-    def __init__(self, settings: RateLimit, app: ASGIApp) -> None:
-        self._app = app
-        self._settings = settings  # alive, so that nothing else gets its mark
-        self._mark = mark_of(settings)
+    def __init__(self, settings: RateLimit, app: ASGIApp, inner: Handle | None = None) -> None:
+        super().__init__(settings, app, inner)
         self._store = open_store("RateLimit.store", settings.store)
-        self._rules = [_compile(rule) for rule in settings.rules]
+        self._is_local = isinstance(self._store, MemoryStore)
+        self._rules = [_RunningRule(rule, self._store) for rule in settings.rules]
         self._shows_fields = settings.fields is not None
-        self._allowed = dict.fromkeys((rule.name for rule in self._rules), 0)
-        self._denied = dict.fromkeys(self._allowed, 0)
+        if self._is_local and len(self._rules) == 1 and self._rules[0].matches is None:
+            self.handle = self._handle_one  # type: ignore[method-assign]
 
     def snapshot(self) -> list[RuleCounts]:
         """Return the counts of every rule."""
-        return [
-            RuleCounts(name, allowed, self._denied[name]) for name, allowed in self._allowed.items()
-        ]
+        return [RuleCounts(rule.name, rule.allowed, rule.denied) for rule in self._rules]
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def handle(self, scope: Scope, receive: Receive, response: Response) -> Awaitable[None]:
         """Charge the request, then pass it on or refuse it."""
-        if scope["type"] not in REQUEST_TYPES or self._mark in scope or is_preflight(scope):
-            return await self._app(scope, receive, send)
-        applied, charges = self._charges(scope)
-        if not applied:
-            return await self._app(scope, receive, send)
-        decisions = await self._store.hit(charges)
-        fields = render_fields(applied, decisions) if self._shows_fields else ()
-        for decision in decisions:
-            if not decision.admitted:
-                refusal, wait = self._refusal(applied, decisions)
-                return await refusal.answer(scope, receive, send, wait, fields)
-        for rule in applied:
-            self._allowed[rule.name] += 1
-        scope[self._mark] = True
-        try:
-            await self._app(scope, receive, _with_fields(send, fields) if fields else send)
-        finally:
-            scope.pop(self._mark, None)
-
-    def _charges(self, scope: Scope) -> tuple[list["_CompiledRule"], list[Charge]]:
-        applied: list[_CompiledRule] = []
+        if scope.get("method") == "OPTIONS" and is_preflight(scope):
+            return self._inner(scope, receive, response)
+        applied: list[_RunningRule] = []
         charges: list[Charge] = []
         for rule in self._rules:
             if rule.matches is None or rule.matches(scope):
                 key = rule.key(scope)
                 if key is not None:
                     applied.append(rule)
-                    charges.append(Charge(rule.name, rule.quota, bounded(key)))
-        return applied, charges
+                    charges.append((rule.counter, key if rule.is_bounded else bounded(key), 1))
+        if not self._is_local:
+            return self._decide_later(scope, receive, response, applied, charges)
+        if len(charges) == 1:
+            counter, key, _ = charges[0]
+            decisions: Sequence[Decision] = [counter.hit(key, 1)]
+        else:
+            decisions = hit_all(charges)
+        refusal = self._take_in(response, applied, decisions)
+        if refusal is None:
+            return self._inner(scope, receive, response)
+        return refusal(scope, receive, response.send)
 
-    def _refusal(
-        self, applied: Sequence["_CompiledRule"], decisions: Sequence[Decision]
-    ) -> tuple[Refusal, float | None]:
-        violated: list[_CompiledRule] = []
-        longest: float | None = 0.0
-        for rule, decision in zip(applied, decisions, strict=True):
-            if not decision.admitted:
-                self._denied[rule.name] += 1
-                violated.append(rule)
-                wait = decision.retry_after
-                longest = None if wait is None or longest is None else max(longest, wait)
-        if len(violated) == 1:
-            return violated[0].refusal, longest
-        return _named_refusal([rule.name for rule in violated]), longest
+    def _handle_one(self, scope: Scope, receive: Receive, response: Response) -> Awaitable[None]:
+        """Do the same where one rule applies to everything: the usual case, at half the cost."""
+        rule = self._rules[0]
+        key = None if scope.get("method") == "OPTIONS" and is_preflight(scope) else rule.key(scope)
+        if key is None:
+            return self._inner(scope, receive, response)
+        decision = rule.counter.hit(key if rule.is_bounded else bounded(key), 1)
+        admitted, _, _, wait = decision
+        fields = rule.fields.alone(decision) if self._shows_fields else ()
+        if admitted:
+            rule.allowed += 1
+            response.fields += fields
+            return self._inner(scope, receive, response)
+        rule.denied += 1
+        return rule.refusal.answer(scope, receive, response.send, wait, fields)
+
+    async def _decide_later(
+        self,
+        scope: Scope,
+        receive: Receive,
+        response: Response,
+        applied: "list[_RunningRule]",
+        charges: list[Charge],
+    ) -> None:
+        decisions = await self._store.hit(charges) if charges else ()
+        refusal = self._take_in(response, applied, decisions)
+        if refusal is None:
+            await self._inner(scope, receive, response)
+        else:
+            await refusal(scope, receive, response.send)
+
+    def _take_in(
+        self, response: Response, applied: "list[_RunningRule]", decisions: Sequence[Decision]
+    ) -> ASGIApp | None:
+        """Count the decisions, and add their fields; return what answers instead of the app."""
+        fields = render_fields(applied, decisions) if self._shows_fields and applied else ()
+        for admitted, *_ in decisions:
+            if not admitted:
+                refusal, wait = _refusal(applied, decisions)
+                return partial(refusal.answer, retry_after=wait, fields=fields)
+        for rule in applied:
+            rule.allowed += 1
+        response.fields += fields
+        return None
 
 
-class _CompiledRule(NamedTuple):
-    name: str
-    quota: Quota
-    key: Key
-    matches: Matcher | None
-    fields: RuleFields
-    refusal: Refusal
+class _RunningRule:
+    """A rule at work: what it needs on every request, and what it has decided."""
 
-
-def _compile(rule: Rule) -> _CompiledRule:
-    quota = parse_quota("Rule.quota", rule.quota)
-    return _CompiledRule(
-        name=rule.label,
-        quota=quota,
-        key=rule.key,
-        matches=compile_matcher("Rule", rule.path, rule.methods),
-        fields=RuleFields(rule.label, quota),
-        refusal=_named_refusal([rule.label]),
+    __slots__ = (
+        "allowed",
+        "counter",
+        "denied",
+        "fields",
+        "is_bounded",
+        "key",
+        "matches",
+        "name",
+        "refusal",
     )
+
+    def __init__(self, rule: Rule, store: Store) -> None:
+        quota = parse_quota("Rule.quota", rule.quota)
+        self.name = rule.label
+        self.key = rule.key
+        self.is_bounded = rule.key is client_ip or isinstance(rule.key, HeaderKey)
+        self.matches = compile_matcher("Rule", rule.path, rule.methods)
+        self.counter = store.counter(rule.label, quota)
+        self.fields = RuleFields(rule.label, quota)
+        self.refusal = _named_refusal([rule.label])
+        self.allowed = 0
+        self.denied = 0
+
+
+def _refusal(
+    applied: Sequence[_RunningRule], decisions: Sequence[Decision]
+) -> tuple[Refusal, float | None]:
+    violated: list[_RunningRule] = []
+    longest: float | None = 0.0
+    for rule, decision in zip(applied, decisions, strict=True):
+        if not decision.admitted:
+            rule.denied += 1
+            violated.append(rule)
+            wait = decision.retry_after
+            longest = None if wait is None or longest is None else max(longest, wait)
+    if len(violated) == 1:
+        return violated[0].refusal, longest
+    return _named_refusal([rule.name for rule in violated]), longest
 
 
 def _named_refusal(names: Sequence[str]) -> Refusal:
@@ -201,12 +237,3 @@ def _rule(notation: object) -> Rule:
             "RateLimit.rules", notation, "a Rule, or a quota such as '300/minute'"
         )
     return Rule(notation)
-
-
-def _with_fields(send: Send, fields: tuple[tuple[bytes, bytes], ...]) -> Send:
-    def send_with_fields(message: Message) -> object:
-        if message["type"] in RESPONSE_STARTS:
-            message = {**message, "headers": [*message.get("headers", ()), *fields]}
-        return send(message)
-
-    return send_with_fields  # type: ignore[return-value]  # it returns what `send` returns

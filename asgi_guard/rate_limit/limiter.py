@@ -5,7 +5,7 @@ from asgi_guard.errors import ConfigurationError
 from asgi_guard.rate_limit.decision import Decision
 from asgi_guard.rate_limit.memory import MemoryStore
 from asgi_guard.rate_limit.quota import Quota, parse_quota
-from asgi_guard.rate_limit.store import Charge, Store
+from asgi_guard.rate_limit.store import Store
 
 MEMORY_STORE = "memory://"
 
@@ -37,8 +37,9 @@ class RateLimiter:
     """
 
     def __init__(self, quota: str | Quota, *, store: str | Store = MEMORY_STORE) -> None:
-        self._quota = parse_quota("RateLimiter.quota", quota)
+        parsed = parse_quota("RateLimiter.quota", quota)
         self._store = open_store("RateLimiter.store", store)
+        self._counter = self._store.counter("", parsed)
 
     async def hit(self, key: str, cost: int = 1) -> Decision:
         """Charge the quota of one key.
@@ -54,5 +55,5 @@ class RateLimiter:
             ConfigurationError: The cost is out of range.
         """
         check_count("RateLimiter.hit.cost", cost, least=0)
-        (decision,) = await self._store.hit([Charge("", self._quota, key, cost)])
+        (decision,) = await self._store.hit([(self._counter, key, cost)])
         return decision

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 
 from asgi_guard._checks import check_count
 from asgi_guard._clock import Clock, monotonic
-from asgi_guard.rate_limit.algorithms import sliding_window, window_at
+from asgi_guard.rate_limit.algorithms import sliding_window
 from asgi_guard.rate_limit.decision import Decision
+from asgi_guard.rate_limit.quota import Quota
 from asgi_guard.rate_limit.store import Charge
 
 _SHARDS = 64
 _SHARD_BITS = 6
+_SHARD = _SHARDS - 1
 _SPILL_BUCKETS = 16
 
 
@@ -41,76 +43,96 @@ class MemoryStore:
         self._capacity = max_keys // (2 * _SHARDS) - _SPILL_BUCKETS
         self._tables: dict[tuple[str, float], list[_Shard]] = {}
 
-    async def hit(self, charges: Sequence[Charge]) -> list[Decision]:
-        """Charge all quotas, or none of them if one refuses."""
-        now = self._clock()
-        if len(charges) == 1:
-            charge = charges[0]
-            return [self._shard(charge).hit(charge, now)]
-        shards = [self._shard(charge) for charge in charges]
-        looks = [
-            shard.look(charge, now, charge.cost)
-            for shard, charge in zip(shards, charges, strict=True)
-        ]
-        if all(look.admitted for look in looks):
-            return [shard.hit(charge, now) for shard, charge in zip(shards, charges, strict=True)]
-        return [
-            shard.look(charge, now, 0)._replace(admitted=True) if look.admitted else look
-            for shard, charge, look in zip(shards, charges, looks, strict=True)
-        ]
+    def counter(self, rule: str, quota: Quota) -> "MemoryCounter":
+        """Return the counter of a rule; those of one name and period share what was counted."""
+        shards = self._tables.get((rule, quota.period))
+        if shards is None:
+            now, step = self._clock(), quota.period / _SHARDS
+            shards = [_Shard(now - step * number, self._capacity) for number in range(_SHARDS)]
+            self._tables[rule, quota.period] = shards
+        return MemoryCounter(quota, shards, self._clock)
+
+    async def hit(self, charges: Sequence[Charge]) -> Sequence[Decision]:
+        """Charge all counters, or none of them if one refuses."""
+        return hit_all(charges)
 
     def __len__(self) -> int:
         """Return the number of entries kept, in all rules and both windows."""
         return sum(len(shard) for shards in self._tables.values() for shard in shards)
 
-    def _shard(self, charge: Charge) -> "_Shard":
-        table = self._tables.get((charge.rule, charge.quota.period))
-        if table is None:
-            period = charge.quota.period
-            table = [_Shard(self._capacity, period * number / _SHARDS) for number in range(_SHARDS)]
-            self._tables[charge.rule, period] = table
-        return table[hash(charge.key) & (_SHARDS - 1)]
+
+class MemoryCounter:
+    """The counter of one rule."""
+
+    __slots__ = ("_clock", "_count", "_period", "_shards")
+
+    def __init__(self, quota: Quota, shards: "list[_Shard]", clock: Clock) -> None:
+        self._count = quota.count
+        self._period = quota.period
+        self._shards = shards
+        self._clock = clock
+
+    def hit(self, key: str, cost: int, *, look: bool = False) -> Decision:
+        """Decide, and charge what is admitted unless this is only a look."""
+        shard = self._shards[hash(key) & _SHARD]
+        elapsed = self._clock() - shard.began
+        if elapsed >= self._period:
+            elapsed = shard.move_on(elapsed, self._period)
+        counts = shard.current
+        entry: str | int = key
+        used = counts.get(key)
+        if used is None:
+            if len(counts) >= shard.capacity:
+                entry = _group(key)
+            used = counts.get(entry, 0)
+        before = shard.before(key) if shard.previous else 0
+        decision = sliding_window(self._count, self._period, before, used, elapsed, cost)
+        if decision[0] and cost and not look:
+            counts[entry] = used + cost
+        return decision
+
+
+def hit_all(charges: Sequence[Charge]) -> Sequence[Decision]:
+    """Charge counters of the in-process store, or none of them if one refuses."""
+    looks = [counter.hit(key, cost, look=True) for counter, key, cost in charges]
+    if all(look.admitted for look in looks):
+        return [counter.hit(key, cost) for counter, key, cost in charges]
+    return [
+        counter.hit(key, 0) if look.admitted else look
+        for (counter, key, _), look in zip(charges, looks, strict=True)
+    ]
 
 
 class _Shard:
     """Counts of one sixty-fourth of a rule's keys, in windows that begin at a time of its own."""
 
-    __slots__ = ("_capacity", "_current", "_phase", "_previous", "_window")
+    __slots__ = ("began", "capacity", "current", "previous")
 
-    def __init__(self, capacity: int, phase: float) -> None:
-        self._capacity = capacity
-        self._phase = phase
-        self._window = 0
+    def __init__(self, began: float, capacity: int) -> None:
+        self.began = began
+        self.capacity = capacity
         # Strings are keys, numbers are the groups of keys that found no room.
-        self._previous: dict[str | int, int] = {}
-        self._current: dict[str | int, int] = {}
+        self.previous: dict[str | int, int] = {}
+        self.current: dict[str | int, int] = {}
 
     def __len__(self) -> int:
-        return len(self._previous) + len(self._current)
+        return len(self.previous) + len(self.current)
 
-    def hit(self, charge: Charge, now: float) -> Decision:
-        """Decide, and charge what is admitted."""
-        decision = self.look(charge, now, charge.cost)
-        if decision.admitted and charge.cost:
-            entry = self._entry(self._current, charge.key)
-            self._current[entry] = self._current.get(entry, 0) + charge.cost
-        return decision
+    def before(self, key: str) -> int:
+        """Return what a key was charged in the window before."""
+        used = self.previous.get(key)
+        if used is None and len(self.previous) >= self.capacity:
+            used = self.previous.get(_group(key))
+        return used or 0
 
-    def look(self, charge: Charge, now: float, cost: int) -> Decision:
-        """Decide, and charge nothing."""
-        window, elapsed = window_at(now + self._phase, charge.quota.period)
-        if window != self._window:
-            self._move_to(window)
-        previous = self._previous.get(self._entry(self._previous, charge.key), 0)
-        current = self._current.get(self._entry(self._current, charge.key), 0)
-        return sliding_window(charge.quota, previous, current, elapsed, cost)
+    def move_on(self, elapsed: float, period: float) -> float:
+        """Begin the window of this moment, drop what no longer counts; return what has elapsed."""
+        windows, elapsed = divmod(elapsed, period)
+        self.began += windows * period
+        self.previous = self.current if windows == 1 else {}
+        self.current = {}
+        return elapsed
 
-    def _move_to(self, window: int) -> None:
-        self._previous = self._current if window == self._window + 1 else {}
-        self._current = {}
-        self._window = window
 
-    def _entry(self, counts: dict[str | int, int], key: str) -> str | int:
-        if len(counts) < self._capacity or key in counts:
-            return key
-        return (hash(key) >> _SHARD_BITS) & (_SPILL_BUCKETS - 1)
+def _group(key: str) -> int:
+    return (hash(key) >> _SHARD_BITS) & (_SPILL_BUCKETS - 1)

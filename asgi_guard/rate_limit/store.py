@@ -1,34 +1,33 @@
 """The store contract: where counters live."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from asgi_guard.rate_limit.decision import Decision
 from asgi_guard.rate_limit.quota import Quota
 
+Counter: TypeAlias = Any
+"""What a store keeps for one rule, over all keys: only the store that made it knows what it is."""
 
-class Charge(NamedTuple):
-    """One quota that a hit is charged to.
-
-    Attributes:
-        rule: The rule's name. Counters belong to rule, period and key, so a changed count goes on
-            from the units already used.
-        quota: Count and period.
-        key: Whom to charge.
-        cost: Units, from 0 up; 0 only looks; default 1.
-    """
-
-    rule: str
-    quota: Quota
-    key: str
-    cost: int = 1
+Charge: TypeAlias = tuple[Counter, str, int]
+"""A counter, the key to charge, and the cost: units from 0 up, where 0 only looks."""
 
 
 class Store(Protocol):
     """Keeps counters, on a clock of its own."""
 
+    def counter(self, rule: str, quota: Quota) -> Counter:
+        """Return the counter of a rule, to be charged many times.
+
+        Args:
+            rule: The rule's name. What was counted belongs to the name and the period, so a rule
+                whose count has changed goes on from the units already used.
+            quota: Count and period.
+        """
+        ...
+
     async def hit(self, charges: Sequence[Charge]) -> Sequence[Decision]:
-        """Charge all quotas in one atomic step, or none of them if one refuses.
+        """Charge all counters in one atomic step, or none of them if one refuses.
 
         Args:
             charges: What to charge; no two of them share rule, period and key.

@@ -2,17 +2,23 @@
 
 import pytest
 
-from asgi_guard import Charge, ConfigurationError, MemoryStore, Quota
+from asgi_guard import ConfigurationError, Decision, MemoryStore, Quota
 from asgi_guard.testing import FakeClock
 
 QUOTA = Quota(2, 10.0)
+
+
+async def hit(store: MemoryStore, *charges: tuple[str, Quota, str, int]) -> list[Decision]:
+    """Charge rules that are named in place."""
+    named = [(store.counter(rule, quota), key, cost) for rule, quota, key, cost in charges]
+    return list(await store.hit(named))
 
 
 async def test_each_key_has_its_own_quota() -> None:
     """One client's hits are no other's."""
     store = MemoryStore(clock=FakeClock())
     for key in ("a", "b"):
-        answers = [(await store.hit([Charge("r", QUOTA, key)]))[0].admitted for _ in range(3)]
+        answers = [(await hit(store, ("r", QUOTA, key, 1)))[0].admitted for _ in range(3)]
         assert answers == [True, True, False]
 
 
@@ -20,37 +26,37 @@ async def test_each_rule_has_its_own_counters() -> None:
     """The same key under another rule is another counter."""
     store = MemoryStore(clock=FakeClock())
     for rule in ("one", "two"):
-        assert [d.remaining for d in await store.hit([Charge(rule, QUOTA, "a")])] == [1]
+        assert [d.remaining for d in await hit(store, (rule, QUOTA, "a", 1))] == [1]
 
 
 async def test_a_changed_count_goes_on_from_what_was_used() -> None:
     """Counters belong to the rule's name and period, so a new limit is no amnesty."""
     store = MemoryStore(clock=FakeClock())
-    await store.hit([Charge("r", Quota(5, 10.0), "a", 4)])
-    (decision,) = await store.hit([Charge("r", Quota(4, 10.0), "a")])
+    await hit(store, ("r", Quota(5, 10.0), "a", 4))
+    (decision,) = await hit(store, ("r", Quota(4, 10.0), "a", 1))
     assert not decision.admitted
 
 
 async def test_a_refusal_charges_nothing_anywhere() -> None:
     """Several quotas are charged all together, or not at all."""
     store = MemoryStore(clock=FakeClock())
-    wide, tight = Charge("wide", Quota(100, 10.0), "a"), Charge("tight", Quota(1, 10.0), "a")
-    assert [d.remaining for d in await store.hit([wide, tight])] == [99, 0]
+    wide, tight = ("wide", Quota(100, 10.0), "a", 1), ("tight", Quota(1, 10.0), "a", 1)
+    assert [d.remaining for d in await hit(store, wide, tight)] == [99, 0]
     for _ in range(10):
-        first, second = await store.hit([wide, tight])
+        first, second = await hit(store, wide, tight)
         assert (first.admitted, first.remaining) == (True, 99)
         assert (second.admitted, second.remaining) == (False, 0)
-    assert [d.remaining for d in await store.hit([wide])] == [98]
+    assert [d.remaining for d in await hit(store, wide)] == [98]
 
 
 async def test_what_is_over_is_forgotten() -> None:
     """After two periods nothing counts, and what is touched again starts anew."""
     clock = FakeClock()
     store = MemoryStore(clock=clock)
-    await store.hit([Charge("r", QUOTA, "a", 2)])
+    await hit(store, ("r", QUOTA, "a", 2))
     assert len(store) == 1
     clock.advance(20.0)
-    (decision,) = await store.hit([Charge("r", QUOTA, "a", 0)])
+    (decision,) = await hit(store, ("r", QUOTA, "a", 0))
     assert decision.remaining == 2
     assert len(store) == 0
 
@@ -58,8 +64,8 @@ async def test_what_is_over_is_forgotten() -> None:
 async def test_refused_and_looking_hits_keep_no_key() -> None:
     """Only what is charged takes room."""
     store = MemoryStore(clock=FakeClock())
-    await store.hit([Charge("r", QUOTA, "looking", 0)])
-    await store.hit([Charge("r", QUOTA, "too much", 3)])
+    await hit(store, ("r", QUOTA, "looking", 0))
+    await hit(store, ("r", QUOTA, "too much", 3))
     assert len(store) == 0
 
 
@@ -69,7 +75,7 @@ async def test_a_flood_of_keys_stays_within_the_bound() -> None:
     store = MemoryStore(max_keys=4096, clock=clock)
     for window in range(3):
         for number in range(20_000):
-            await store.hit([Charge("r", QUOTA, f"{window}-{number}")])
+            await hit(store, ("r", QUOTA, f"{window}-{number}", 1))
         assert len(store) <= 4096
         clock.advance(QUOTA.period)
 
@@ -77,10 +83,10 @@ async def test_a_flood_of_keys_stays_within_the_bound() -> None:
 async def test_a_flood_frees_no_exhausted_key() -> None:
     """Who was refused before the flood is refused after it; who is new shares what is left."""
     store = MemoryStore(max_keys=4096, clock=FakeClock())
-    await store.hit([Charge("r", QUOTA, "bad", 2)])
+    await hit(store, ("r", QUOTA, "bad", 2))
     for number in range(20_000):
-        await store.hit([Charge("r", QUOTA, f"flood-{number}")])
-    (decision,) = await store.hit([Charge("r", QUOTA, "bad")])
+        await hit(store, ("r", QUOTA, f"flood-{number}", 1))
+    (decision,) = await hit(store, ("r", QUOTA, "bad", 1))
     assert not decision.admitted
 
 
@@ -89,13 +95,13 @@ async def test_windows_of_shards_do_not_turn_at_once() -> None:
     clock = FakeClock(0.0)
     store = MemoryStore(clock=clock)
     for number in range(6400):
-        await store.hit([Charge("r", Quota(1000, 64.0), str(number))])
+        await hit(store, ("r", Quota(1000, 64.0), str(number), 1))
     clock.advance(65.0)
     before = len(store)
     for number in range(64):
-        await store.hit([Charge("r", Quota(1000, 64.0), str(number), 0)])
+        await hit(store, ("r", Quota(1000, 64.0), str(number), 0))
     clock.advance(64.0)
-    await store.hit([Charge("r", Quota(1000, 64.0), "0", 0)])
+    await hit(store, ("r", Quota(1000, 64.0), "0", 0))
     assert before == 6400
     assert len(store) > 5000
 

@@ -10,7 +10,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from asgi_guard import Quota
-from asgi_guard.rate_limit.algorithms import sliding_window, window_at
+from asgi_guard.rate_limit.algorithms import sliding_window
 
 PERIOD = 10.0
 states = st.tuples(
@@ -24,17 +24,21 @@ states = st.tuples(
 class Key:
     """One key's counter, moved along a clock."""
 
-    def __init__(self, quota: Quota, window: int = 0, previous: int = 0, current: int = 0) -> None:
+    def __init__(
+        self, quota: Quota, window: float = 0, previous: int = 0, current: int = 0
+    ) -> None:
         self.quota = quota
         self.window, self.previous, self.current = window, previous, current
 
     def hit(self, now: float, cost: int) -> tuple[bool, int, float, float | None]:
         """Charge the key at a time."""
-        window, elapsed = window_at(now, self.quota.period)
+        window, elapsed = divmod(now, self.quota.period)
         if window != self.window:
             self.previous = self.current if window == self.window + 1 else 0
             self.window, self.current = window, 0
-        decision = sliding_window(self.quota, self.previous, self.current, elapsed, cost)
+        decision = sliding_window(
+            self.quota.count, PERIOD, self.previous, self.current, elapsed, cost
+        )
         if decision.admitted:
             self.current += cost
         return decision
@@ -49,7 +53,7 @@ def test_it_admits_the_count_and_no_more() -> None:
 
 def test_the_window_before_fades() -> None:
     """Half-way through a window, half of the one before still counts."""
-    decision = sliding_window(Quota(10, PERIOD), 10, 0, PERIOD / 2, 1)
+    decision = sliding_window(10, PERIOD, 10, 0, PERIOD / 2, 1)
     assert decision.admitted
     assert decision.remaining == 4
 
@@ -61,7 +65,7 @@ def test_a_promised_wait_is_long_enough_and_no_step_too_long(
     """After `retry_after` the hit is admitted; a thousandth of a period earlier it is not."""
     count, previous, current, now = state
     quota = Quota(count, PERIOD)
-    decision = sliding_window(quota, previous, current, now, cost)
+    decision = sliding_window(count, PERIOD, previous, current, now, cost)
     if decision.admitted:
         assert decision.retry_after == 0.0
     elif cost > count:
@@ -81,7 +85,7 @@ def test_reset_is_when_more_remains(state: tuple[int, int, int, float], cost: in
     """Then, and not before, if nobody takes anything."""
     count, previous, current, now = state
     quota = Quota(count, PERIOD)
-    decision = sliding_window(quota, previous, current, now, cost)
+    decision = sliding_window(count, PERIOD, previous, current, now, cost)
     if decision.admitted:
         current += cost
     if decision.reset == 0.0:

@@ -1,0 +1,1 @@
+"""The pool watch on real databases."""

@@ -1,0 +1,1 @@
+"""The guard behind real ASGI servers."""
