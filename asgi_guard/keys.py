@@ -34,10 +34,8 @@ def client_ip(scope: Scope) -> str:
     IPv4 address mapped into IPv6 is the IPv4 address. Clients without an address share one key.
     """
     client = scope.get("client")
-    if not client or not client[0]:
-        return UNKNOWN_CLIENT
-    host: str = client[0]
-    return _normalised(host) if ":" in host else host
+    host: str = client[0] if client else ""
+    return _normalised(host) if ":" in host else host or UNKNOWN_CLIENT
 
 
 @lru_cache(maxsize=4096)

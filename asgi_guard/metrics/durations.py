@@ -14,7 +14,8 @@ BUCKETS = (
 )
 """Upper bounds in seconds, as the semantic conventions of OpenTelemetry advise."""
 
-_SHORTEST = BUCKETS[0]
+SHORTEST = BUCKETS[0]
+"""Up to here, a duration is in the first bucket, which need not be looked for."""
 
 Labels: TypeAlias = tuple[str, str, int]
 
@@ -25,7 +26,7 @@ Row: TypeAlias = list[float]
 
 def bucket(seconds: float) -> int:
     """Return the place of a duration in a row."""
-    return 1 if seconds <= _SHORTEST else bisect_left(BUCKETS, seconds) + 1
+    return bisect_left(BUCKETS, seconds) + 1
 
 
 class Durations:

@@ -14,7 +14,7 @@ from asgi_guard.access import Access, compile_access
 from asgi_guard.errors import ConfigurationError
 from asgi_guard.matching import app_path, spellings
 from asgi_guard.metrics.collector import ActiveRequests, collector_for
-from asgi_guard.metrics.durations import Row, bucket
+from asgi_guard.metrics.durations import SHORTEST, Row, bucket
 from asgi_guard.metrics.exposition import Exposition, accepts_gzip
 from asgi_guard.metrics.route_label import RouteLabels
 from asgi_guard.ops import answer_forbidden, answer_method, is_read
@@ -100,19 +100,17 @@ class MetricsShell(Shell):
         self._labels = RouteLabels()
         self._rows: dict[tuple[int, str, int], tuple[object, Row]] = {}
         self._active = ActiveRequests((*_METHODS, _OTHER_METHOD))
-        self._parts = (
-            parts or Parts()
-        )  # the collector holds it weakly: it is reported while this app lives
+        # The collector holds them weakly: they are reported while this app lives.
+        self._parts = parts or Parts()
         collector.add(self._parts, self._active)
 
     async def handle(self, scope: Scope, receive: Receive, response: Response) -> None:
         """Answer a scrape, or measure a request."""
         if scope["type"] != "http":
             return await self._inner(scope, receive, response)
-        if (scope["path"] in self._spellings or scope.get("root_path")) and app_path(
-            scope
-        ) == self._path:
-            return await self._answer(scope, receive, response.send)
+        if scope["path"] in self._spellings or scope.get("root_path"):
+            if app_path(scope) == self._path:
+                return await self._answer(scope, receive, response.send)
         active = self._active.counts
         method = scope["method"]
         if method not in active:
@@ -129,7 +127,7 @@ class MetricsShell(Shell):
             active[method] -= 1
             row = self._row(scope, method, response.status or _SERVER_ERROR)
             row[0] += seconds
-            row[bucket(seconds)] += 1
+            row[1 if seconds <= SHORTEST else bucket(seconds)] += 1
 
     def _row(self, scope: Scope, method: str, status: int) -> Row:
         """Return the series that a request belongs to.

@@ -5,7 +5,7 @@ share of it that the last `period` seconds still cover (as described by Cloudfla
 rate limiting capable of scaling to millions of domains", 2017; decided as `limits` decides).
 """
 
-from asgi_guard.rate_limit.decision import Decision, decision
+from asgi_guard.rate_limit.decision import Decision, new_decision
 
 _MARGIN = 1e-6  # seconds; a wait must not end a rounding error before the unit is there
 
@@ -34,7 +34,7 @@ def sliding_window(
         reset = min(period - elapsed, period * (1.0 - fading / previous) - elapsed) + _MARGIN
     else:
         reset = period - elapsed + _MARGIN if used else 0.0
-    return decision((True, count - used, reset, 0.0))
+    return new_decision(Decision, (True, count - used, reset, 0.0))
 
 
 def _refused(
@@ -43,7 +43,7 @@ def _refused(
     used = int(previous * (1.0 - elapsed / period)) + current
     retry_after = _wait(previous, current, elapsed, period, count - cost) if cost <= count else None
     reset = _wait(previous, current, elapsed, period, min(used, count) - 1) if used else 0.0
-    return decision((False, max(0, count - used), reset, retry_after))
+    return new_decision(Decision, (False, max(0, count - used), reset, retry_after))
 
 
 def _wait(previous: int, current: int, elapsed: float, period: float, room: int) -> float:

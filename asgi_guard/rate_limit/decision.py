@@ -1,6 +1,5 @@
 """What a store says to a hit."""
 
-from functools import partial
 from typing import NamedTuple
 
 
@@ -21,6 +20,6 @@ class Decision(NamedTuple):
     retry_after: float | None
 
 
-# What `Decision(...)` does, without the function that checks its arguments: a decision is made for
-# every rule of every request.
-decision = partial(tuple.__new__, Decision)
+# What `Decision(...)` does, as `new_decision(Decision, (...))`, without the function that names its
+# arguments: a decision is made for every rule of every request.
+new_decision = tuple.__new__

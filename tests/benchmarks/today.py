@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_fastapi_instrumentator import Instrumentator
 from slowapi import Limiter, _rate_limit_exceeded_handler
 from slowapi.errors import RateLimitExceeded
-from slowapi.middleware import SlowAPIASGIMiddleware
+from slowapi.middleware import SlowAPIASGIMiddleware, SlowAPIMiddleware
 from slowapi.util import get_remote_address
 
 from asgi_guard._asgi import ASGIApp, Receive, Scope, Send
@@ -64,11 +64,19 @@ def _decorated(settings: Settings) -> FastAPI:
 
 
 def _slowapi(app: FastAPI, settings: Settings) -> None:
-    limiter = Limiter(
+    _attach(_limiter(settings), app)
+    app.add_middleware(SlowAPIASGIMiddleware)
+
+
+def _slowapi_classic(app: FastAPI, settings: Settings) -> None:
+    _attach(_limiter(settings), app)
+    app.add_middleware(SlowAPIMiddleware)
+
+
+def _limiter(settings: Settings) -> Limiter:
+    return Limiter(
         key_func=get_remote_address, default_limits=[settings.quota], headers_enabled=True
     )
-    _attach(limiter, app)
-    app.add_middleware(SlowAPIASGIMiddleware)
 
 
 def _attach(limiter: Limiter, app: FastAPI) -> None:
@@ -114,6 +122,12 @@ PARTS = (
 _ALL = (throttles, _FIELDS, caps, _COUNTS, _HEALTH)
 DECORATOR_STACK = _stack(
     "assembled, with the decorator", _decorated, (_semaphore, _instrumentator, _health), *_ALL
+)
+CLASSIC_STACK = _stack(
+    "assembled, with SlowAPIMiddleware",
+    _plain,
+    (_semaphore, _slowapi_classic, _instrumentator, _health),
+    *_ALL,
 )
 MIDDLEWARE_STACK = _stack(
     "assembled", _plain, (_semaphore, _slowapi, _instrumentator, _health), *_ALL
