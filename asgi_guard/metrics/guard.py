@@ -108,9 +108,9 @@ class MetricsShell(Shell):
         """Answer a scrape, or measure a request."""
         if scope["type"] != "http":
             return await self._inner(scope, receive, response)
-        if scope["path"] in self._spellings or scope.get("root_path"):
-            if app_path(scope) == self._path:
-                return await self._answer(scope, receive, response.send)
+        may_be_ours = scope["path"] in self._spellings or scope.get("root_path")
+        if may_be_ours and app_path(scope) == self._path:
+            return await self._answer(scope, receive, response.send)
         active = self._active.counts
         method = scope["method"]
         if method not in active:
