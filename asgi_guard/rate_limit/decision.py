@@ -1,6 +1,7 @@
 """What a store says to a hit."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 
 class Decision(NamedTuple):
@@ -22,4 +23,6 @@ class Decision(NamedTuple):
 
 # What `Decision(...)` does, as `new_decision(Decision, (...))`, without the function that names its
 # arguments: a decision is made for every rule of every request.
-new_decision = tuple.__new__
+new_decision: Callable[[type[Decision], tuple[bool, int, float, float | None]], Decision] = cast(
+    "Any", tuple.__new__
+)
