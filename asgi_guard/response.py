@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from time import perf_counter
 
 from asgi_guard._asgi import Message, Send
+from asgi_guard.kept import KeptResponse
 
 _SERVER_ERROR = 500
 
@@ -30,7 +31,8 @@ class Response:
         fields: Header fields to add when it begins.
         after_last: What to call once the last message is out.
         over: Whether that has been called.
-        keeps_500: Whether a bare 500 is kept until `release()` or `discard()`.
+        keeps_500: Whether a bare 500 is kept back for a moment.
+        kept: The response that was kept back, if one was.
     """
 
     # Defaults of the class: most responses change few of them.
@@ -40,7 +42,7 @@ class Response:
     after_last: tuple[Callable[[], None], ...] = ()
     over: bool = False
     keeps_500: bool = False
-    _kept: list[Message] | None = None
+    kept: KeptResponse | None = None
     _trailers: bool = False
 
     def __init__(self, send: Send) -> None:
@@ -50,16 +52,18 @@ class Response:
         """Send a message; give this method to an app as its `send`."""
         kind = message["type"]
         if kind == "http.response.start":
-            self.status = status = message["status"]
-            if status == _SERVER_ERROR and self.keeps_500:
-                return self._keep(message)
+            status = message["status"]
+            if status == _SERVER_ERROR and self.keeps_500 and self.kept is None:
+                self.kept = KeptResponse(self.send)
+                return self.kept.add(message)
+            self.status = status
             if self.fields:
                 message = {**message, "headers": [*message.get("headers", ()), *self.fields]}
             if "trailers" in message:
                 self._trailers = message["trailers"]
         elif kind == "http.response.body":
-            if self._kept is not None:
-                return self._keep(message)
+            if self.kept is not None and self.kept.holds:
+                return self.kept.add(message)
             if not self._trailers and not message.get("more_body", False):
                 self.ended = perf_counter()
                 if self.after_last:
@@ -73,8 +77,8 @@ class Response:
         if kind in _WEBSOCKET_STARTS:
             if self.fields:
                 message = {**message, "headers": [*message.get("headers", ()), *self.fields]}
-        elif self._kept is not None:
-            return self._keep(message)
+        elif self.kept is not None and self.kept.holds:
+            return self.kept.add(message)
         elif (
             kind in _OTHER_LAST
             and not message.get(_OTHER_LAST[kind], False)
@@ -84,15 +88,15 @@ class Response:
             return self._send_last(message)
         return self._send(message)
 
-    async def release(self) -> None:
-        """Send what was kept."""
-        kept, self._kept, self.keeps_500 = self._kept or (), None, False
-        for message in kept:
-            await self.send(message)
+    async def release_kept(self) -> None:
+        """Send what was kept back, if anything was."""
+        if self.kept is not None:
+            await self.kept.release()
 
-    def discard(self) -> None:
-        """Drop what was kept: something else is answered."""
-        self._kept, self.keeps_500 = None, False
+    def discard_kept(self) -> None:
+        """Drop what was kept back: something else is answered, or nobody listens any more."""
+        if self.kept is not None:
+            self.kept.discard()
 
     async def _send_last(self, message: Message) -> None:
         try:
@@ -101,13 +105,3 @@ class Response:
             self.over = True
             for call in self.after_last:
                 call()
-
-    async def _keep(self, message: Message) -> None:
-        self.status = 0  # it has not begun
-        if self._kept is None:
-            self._kept = []
-        self._kept.append(message)
-        kind = message["type"]
-        last = kind == "http.response.body" and not message.get("more_body", False)
-        if kind != "http.response.start" and not last:
-            await self.release()  # it goes on, so it is the app's own answer

@@ -20,8 +20,8 @@ class Breakers:
 
     It is also found inside exception groups (as task groups raise them) and as the `__cause__` of
     another error. A group that holds an unrelated error passes unchanged, as does everything
-    once the response has begun. A bare 500 is held back until the app has ended: frameworks send
-    one before they let the error out.
+    once the response has begun. A bare 500 is held back until the app has ended, but no longer than
+    a tenth of a second: frameworks send one before they let the error out.
 
     What the client sees: 503 with problem details (RFC 9457) that name no downstream, and
     `Retry-After` from the breaker that will take longest. An accepted websocket is closed with
@@ -83,13 +83,16 @@ class BreakersShell(Shell):
         except Exception as error:
             refused = None if response.status else open_circuits(error)
             if not refused:
-                await response.release()
+                await response.release_kept()
                 raise
-            response.discard()
+            response.discard_kept()
             await _CIRCUIT_OPEN.answer(scope, receive, response.send, _longest(refused))
-            return
-        if not response.status:
-            await response.release()
+        except BaseException:
+            response.discard_kept()
+            raise
+        else:
+            if response.kept is not None:
+                await response.release_kept()
 
     async def _websocket(self, scope: Scope, receive: Receive, response: Response) -> None:
         socket = _Socket(receive, response.send)

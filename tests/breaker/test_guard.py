@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from asgi_guard import Breakers, CircuitBreaker, CircuitOpen, ConfigurationError
-from tests.driver import connect, get
+from tests.driver import Exchange, connect, get
 
 
 def refusal(wait: float | None = 7.2) -> CircuitOpen:
@@ -152,6 +152,58 @@ async def test_a_streamed_500_is_not_held_back() -> None:
 
     await exchange.run(Breakers()(app))
     assert exchange.body == b"ab"
+
+
+async def sent(exchange: Exchange) -> None:
+    """Work in the background until a response is out."""
+    async with asyncio.timeout(10):
+        while len(exchange.sent) < 2:  # noqa: ASYNC110 - an exchange is a list, and tells nobody
+            await asyncio.sleep(0.01)
+
+
+async def test_a_500_of_the_apps_own_does_not_wait_for_background_work() -> None:
+    """It is kept back for a moment, and not until the app has ended."""
+    exchange = get()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body", "body": b"sorry"})
+        await sent(exchange)
+
+    await exchange.run(Breakers()(app))
+    assert (exchange.status, exchange.body) == (500, b"sorry")
+
+
+async def test_a_500_that_is_out_is_not_taken_back() -> None:
+    """An error that comes too late is the server's."""
+    exchange = get()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body", "body": b"sorry"})
+        await sent(exchange)
+        raise refusal()
+
+    with pytest.raises(CircuitOpen):
+        await exchange.run(Breakers()(app))
+    assert (exchange.status, exchange.body) == (500, b"sorry")
+
+
+async def test_a_cancelled_app_leaves_no_500_behind() -> None:
+    """Nothing is sent after the server has given the request up."""
+    exchange = get()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body", "body": b"sorry"})
+        await asyncio.sleep(60)
+
+    task = asyncio.create_task(exchange.run(Breakers()(app)))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await asyncio.sleep(0.15)
+    assert exchange.sent == []
 
 
 async def test_a_websocket_that_has_read_connect_is_refused() -> None:
