@@ -30,6 +30,9 @@ _CLIENT_LEFT = 499  # nginx's word for a client that did not wait
 _SERVER_ERROR = 500
 _MOST_ROWS = 1000
 
+# What in a scope decides the label beside the route: a mount, an included router, the user's word.
+_DECIDERS = frozenset({"app_root_path", "asgi_guard.route", "fastapi"})
+
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
@@ -125,24 +128,31 @@ class MetricsShell(Shell):
         finally:
             seconds = (response.ended or perf_counter()) - began
             active[method] -= 1
-            row = self._row(scope, method, response.status or _SERVER_ERROR)
+            status = response.status or _SERVER_ERROR
+            route = scope.get("route")
+            known = self._rows.get((id(route), method, status))
+            if (
+                known is not None
+                and known[0] is route
+                and not (
+                    "app_root_path" in scope or "asgi_guard.route" in scope or "fastapi" in scope
+                )
+            ):
+                row = known[1]
+            else:
+                row = self._row(scope, method, status)
             row[0] += seconds
             row[1 if seconds <= SHORTEST else bucket(seconds)] += 1
 
     def _row(self, scope: Scope, method: str, status: int) -> Row:
-        """Return the series that a request belongs to.
+        """Return the series that a request belongs to, and remember it where the route tells it.
 
         It is remembered by the identity of the route that answered (FastAPI's cannot be hashed),
-        and the route with it, so that it stays so. With a mount, an included router or the user's
-        own word, the route alone does not tell the label.
+        and the route with it, so that it stays so.
         """
-        route = scope.get("route")
-        known = self._rows.get((id(route), method, status))
-        alone = not ("app_root_path" in scope or "asgi_guard.route" in scope or "fastapi" in scope)
-        if alone and known is not None and known[0] is route:
-            return known[1]
         row = self._durations.row((method, self._labels.of(scope), status))
-        if alone and route is not None and len(self._rows) < _MOST_ROWS:
+        route = scope.get("route")
+        if route is not None and _DECIDERS.isdisjoint(scope) and len(self._rows) < _MOST_ROWS:
             self._rows[id(route), method, status] = (route, row)
         return row
 

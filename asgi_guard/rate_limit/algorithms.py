@@ -7,7 +7,7 @@ rate limiting capable of scaling to millions of domains", 2017; decided as `limi
 
 from asgi_guard.rate_limit.decision import Decision, new_decision
 
-_MARGIN = 1e-6  # seconds; a wait must not end a rounding error before the unit is there
+MARGIN = 1e-6  # seconds; a wait must not end a rounding error before the unit is there
 
 
 def sliding_window(
@@ -31,9 +31,9 @@ def sliding_window(
     if used > count:
         return _refused(count, period, previous, current, elapsed, cost)
     if fading:  # the next unit to come free is one of the window before
-        reset = min(period - elapsed, period * (1.0 - fading / previous) - elapsed) + _MARGIN
+        reset = min(period - elapsed, period * (1.0 - fading / previous) - elapsed) + MARGIN
     else:
-        reset = period - elapsed + _MARGIN if used else 0.0
+        reset = period - elapsed + MARGIN if used else 0.0
     return new_decision(Decision, (True, count - used, reset, 0.0))
 
 
@@ -51,5 +51,5 @@ def _wait(previous: int, current: int, elapsed: float, period: float, room: int)
     rest = period - elapsed
     if current <= room:  # the window before fades enough within this one
         faded = period * (1.0 - (room - current + 1) / previous) if previous else 0.0
-        return max(0.0, min(rest, faded - elapsed)) + _MARGIN
-    return rest + max(0.0, period * (1.0 - (room + 1) / current)) + _MARGIN
+        return max(0.0, min(rest, faded - elapsed)) + MARGIN
+    return rest + max(0.0, period * (1.0 - (room + 1) / current)) + MARGIN

@@ -19,18 +19,13 @@ class RuleFields:
     `state` waits for what remains, and for the whole seconds until there is more.
     """
 
-    __slots__ = ("_policy_field", "policy", "state")
+    __slots__ = ("policy", "policy_field", "state")
 
     def __init__(self, name: str, quota: Quota) -> None:
         quoted = name.replace("\\", "\\\\").replace('"', '\\"').encode("ascii")
         self.policy: bytes = b'"%s";q=%d;w=%d' % (quoted, quota.count, max(1, ceil(quota.period)))
         self.state: bytes = b'"%s";r=%%d;t=%%d' % quoted.replace(b"%", b"%%")
-        self._policy_field: Field = (b"ratelimit-policy", self.policy)
-
-    def alone(self, decision: Decision) -> tuple[Field, Field]:
-        """Render both fields where no other rule applied."""
-        _, remaining, reset, _ = decision
-        return self._policy_field, (b"ratelimit", self.state % (remaining, ceil(reset)))
+        self.policy_field: Field = (b"ratelimit-policy", self.policy)
 
 
 class HasFields(Protocol):

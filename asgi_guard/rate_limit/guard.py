@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from typing import Literal
 
 from asgi_guard._asgi import ASGIApp, Receive, Scope, is_preflight
@@ -10,7 +11,7 @@ from asgi_guard.errors import ConfigurationError
 from asgi_guard.keys import HeaderKey, bounded, client_ip
 from asgi_guard.matching import compile_matcher
 from asgi_guard.rate_limit.decision import Decision
-from asgi_guard.rate_limit.fields import RuleFields, render_fields
+from asgi_guard.rate_limit.fields import Field, RuleFields, render_fields
 from asgi_guard.rate_limit.limiter import MEMORY_STORE, open_store
 from asgi_guard.rate_limit.memory import MemoryStore, hit_all
 from asgi_guard.rate_limit.quota import parse_quota
@@ -137,9 +138,11 @@ class RateLimitShell(Shell):
         key = None if scope.get("method") == "OPTIONS" and is_preflight(scope) else rule.key(scope)
         if key is None:
             return self._inner(scope, receive, response)
-        decision = rule.counter.hit(key if rule.is_bounded else bounded(key), 1)
-        admitted, _, _, wait = decision
-        fields = rule.fields.alone(decision) if self._shows_fields else ()
+        admitted, left, reset, wait = rule.counter.hit(key if rule.is_bounded else bounded(key), 1)
+        fields: tuple[Field, ...] = ()
+        if self._shows_fields:
+            its = rule.fields
+            fields = (its.policy_field, (b"ratelimit", its.state % (left, ceil(reset))))
         if admitted:
             rule.allowed += 1
             response.fields += fields

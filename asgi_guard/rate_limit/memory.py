@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from asgi_guard._checks import check_count
 from asgi_guard._clock import Clock, monotonic
-from asgi_guard.rate_limit.algorithms import sliding_window
-from asgi_guard.rate_limit.decision import Decision
+from asgi_guard.rate_limit.algorithms import MARGIN, sliding_window
+from asgi_guard.rate_limit.decision import Decision, new_decision
 from asgi_guard.rate_limit.quota import Quota
 from asgi_guard.rate_limit.store import Charge
 
@@ -78,17 +78,25 @@ class MemoryCounter:
         elapsed = self._clock() - shard.began
         if elapsed >= self._period:
             elapsed = shard.move_on(elapsed, self._period)
-        counts = shard.current
+        counts, faded = shard.current, shard.previous
         entry: str | int = key
         used = counts.get(key)
         if used is None:
             if len(counts) >= shard.capacity:
                 entry = _group(key)
             used = counts.get(entry, 0)
-        before = shard.before(key) if shard.previous else 0
+        before = faded.get(key, 0) if faded else 0
+        if not before and len(faded) >= shard.capacity:
+            before = faded.get(_group(key), 0)
+        total = used + cost
+        if not before and cost and total <= self._count and not look:
+            # What the algorithm comes to for who was quiet before: most hits, and the cheapest.
+            counts[entry] = total
+            left = self._count - total
+            return new_decision(Decision, (True, left, self._period - elapsed + MARGIN, 0.0))
         decision = sliding_window(self._count, self._period, before, used, elapsed, cost)
         if decision[0] and cost and not look:
-            counts[entry] = used + cost
+            counts[entry] = total
         return decision
 
 
@@ -117,13 +125,6 @@ class _Shard:
 
     def __len__(self) -> int:
         return len(self.previous) + len(self.current)
-
-    def before(self, key: str) -> int:
-        """Return what a key was charged in the window before."""
-        used = self.previous.get(key)
-        if used is None and len(self.previous) >= self.capacity:
-            used = self.previous.get(_group(key))
-        return used or 0
 
     def move_on(self, elapsed: float, period: float) -> float:
         """Begin the window of this moment, drop what no longer counts; return what has elapsed."""

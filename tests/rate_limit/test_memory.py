@@ -1,8 +1,11 @@
 """The in-process store: atomic over rules, bounded, and forgetting nobody too early."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from asgi_guard import ConfigurationError, Decision, MemoryStore, Quota
+from asgi_guard.rate_limit.algorithms import sliding_window
 from asgi_guard.testing import FakeClock
 
 QUOTA = Quota(2, 10.0)
@@ -111,3 +114,28 @@ def test_the_bound_is_a_whole_number(max_keys: int) -> None:
     """Below 4,096 there would be no room for the groups."""
     with pytest.raises(ConfigurationError, match=r"MemoryStore\.max_keys"):
         MemoryStore(max_keys=max_keys)
+
+
+@given(
+    st.integers(1, 8),
+    st.lists(st.tuples(st.floats(0.0, 12.0), st.integers(0, 4)), min_size=1, max_size=60),
+)
+async def test_the_store_decides_as_the_algorithm_does(
+    count: int, steps: list[tuple[float, int]]
+) -> None:
+    """Its short way for who was quiet before is the same arithmetic."""
+    quota, clock = Quota(count, 10.0), FakeClock(0.0)
+    store = MemoryStore(clock=clock)
+    counter = store.counter("r", quota)
+    key = next(str(number) for number in range(1000) if hash(str(number)) & 63 == 0)
+    window, previous, current = 0.0, 0, 0
+    for wait, cost in steps:
+        clock.advance(wait)
+        now, elapsed = divmod(clock(), 10.0)
+        if now != window:
+            previous, current, window = (current if now == window + 1 else 0), 0, now
+        expected = sliding_window(count, 10.0, previous, current, elapsed, cost)
+        (decision,) = await store.hit([(counter, key, cost)])
+        assert decision[:2] == expected[:2]
+        assert decision[2:] == pytest.approx(expected[2:])
+        current += cost if decision.admitted else 0
