@@ -1,11 +1,13 @@
 """What settings are held against when they are made."""
 
-import math
+import inspect
 import re
+from collections.abc import Callable
 
-from asgi_guard.errors import ConfigurationError
+from asgi_guard.errors import ConfigurationError, Withheld
 
 _LONGEST_NAME = 100
+_CENTURY = 100 * 366 * 86400
 _NAME = re.compile(r"[\x20-\x7e]+")
 
 
@@ -16,15 +18,16 @@ def check_count(field: str, value: object, *, least: int = 1) -> None:
 
 
 def check_seconds(field: str, value: object, *, zero: bool = False) -> None:
-    """Require a finite duration above zero, or from zero up."""
+    """Require a duration above zero, or from zero up, and of a century at most."""
     if (
         isinstance(value, bool)
         or not isinstance(value, int | float)
-        or not math.isfinite(value)
-        or value < 0
+        or not 0 <= value <= _CENTURY
         or (value == 0 and not zero)
     ):
-        raise ConfigurationError(field, value, f"seconds, {'from 0 up' if zero else 'above 0'}")
+        raise ConfigurationError(
+            field, value, f"seconds, {'from 0' if zero else 'above 0'} up to a century"
+        )
 
 
 def check_share(field: str, value: object) -> None:
@@ -33,9 +36,14 @@ def check_share(field: str, value: object) -> None:
         raise ConfigurationError(field, value, "a share above 0 and up to 1, such as 0.5")
 
 
+def is_name(value: object) -> bool:
+    """Tell whether this may be a name."""
+    return isinstance(value, str) and len(value) <= _LONGEST_NAME and bool(_NAME.fullmatch(value))
+
+
 def check_name(field: str, value: object) -> None:
     """Require a name that may stand in a header field, a metric label and a log line."""
-    if not isinstance(value, str) or not _NAME.fullmatch(value) or len(value) > _LONGEST_NAME:
+    if not is_name(value):
         raise ConfigurationError(field, value, f"1 to {_LONGEST_NAME} printable ASCII characters")
 
 
@@ -45,3 +53,40 @@ def check_endpoint(field: str, value: object) -> None:
         raise ConfigurationError(
             field, value, "a path such as '/metrics': segments of letters, digits and . _ ~ -"
         )
+
+
+def check_clock(field: str, value: object) -> None:
+    """Require a clock."""
+    if not callable(value) or not _takes(value, 0):
+        raise ConfigurationError(field, value, "a function that returns seconds")
+
+
+def check_function(field: str, value: object, allowed: str, *, shown: object = None) -> None:
+    """Require a plain function of one argument: what an async one returns is always true.
+
+    Args:
+        field: The setting.
+        value: What it was set to.
+        allowed: What it may be.
+        shown: What the error shows in place of the value; default: the value.
+    """
+    call = getattr(value, "__call__", None)  # noqa: B004 - an object's own async __call__
+    is_async = inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(call)
+    if not callable(value) or isinstance(value, type) or is_async or not _takes(value, 1):
+        raise ConfigurationError(field, value if shown is None else shown, allowed)
+
+
+def check_question(field: str, value: Callable[..., object], allowed: str) -> None:
+    """Require a function that can be called without arguments."""
+    if isinstance(value, type) or not _takes(value, 0):
+        raise ConfigurationError(field, Withheld(value), allowed)
+
+
+def _takes(function: Callable[..., object], arguments: int) -> bool:
+    try:
+        inspect.signature(function).bind(*(None,) * arguments)
+    except TypeError:
+        return False
+    except ValueError:
+        return True  # a built-in that does not tell
+    return True

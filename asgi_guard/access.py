@@ -2,11 +2,12 @@
 
 import hmac
 import ipaddress
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
 from asgi_guard._asgi import Scope, header_value
-from asgi_guard.errors import ConfigurationError
+from asgi_guard._checks import check_function
+from asgi_guard.errors import ConfigurationError, Withheld
 
 Access: TypeAlias = str | Sequence[str] | Callable[[Scope], bool] | None
 """A bearer token, networks in CIDR notation, a function of the scope, or None for everybody."""
@@ -31,24 +32,34 @@ def compile_access(field: str, access: object) -> AccessTest | None:
     if isinstance(access, str):
         return _bearer(field, access)
     if callable(access):
+        check_function(field, access, _ALLOWED, shown=Withheld(access))
         return access
-    if isinstance(access, Sequence) and access:
+    if isinstance(access, list | tuple | set | frozenset) and access:
         return _networks(field, access)
-    raise ConfigurationError(field, access, _ALLOWED)
+    raise ConfigurationError(field, Withheld(access), _ALLOWED)
 
 
 def _bearer(field: str, token: str) -> AccessTest:
     if len(token) < _SHORTEST_TOKEN or not token.isascii() or not token.isprintable():
-        raise ConfigurationError(field, "a string that is no token", _ALLOWED)
+        raise ConfigurationError(field, Withheld(token), _ALLOWED)
+    if _is_network(token):
+        raise ConfigurationError(field, Withheld(token), f"networks in a list; {_ALLOWED}")
     expected = f"Bearer {token}".encode()
     return lambda scope: hmac.compare_digest(header_value(scope, b"authorization") or b"", expected)
 
 
-def _networks(field: str, networks: Sequence[object]) -> AccessTest:
+def _is_network(text: object) -> bool:
     try:
-        allowed = [ipaddress.ip_network(str(network)) for network in networks]
-    except ValueError as error:
-        raise ConfigurationError(field, networks, f"{_ALLOWED} ({error})") from error
+        ipaddress.ip_network(str(text))
+    except ValueError:
+        return False
+    return True
+
+
+def _networks(field: str, networks: Collection[object]) -> AccessTest:
+    if not all(isinstance(network, str) and _is_network(network) for network in networks):
+        raise ConfigurationError(field, Withheld(networks), _ALLOWED)
+    allowed = [ipaddress.ip_network(str(network)) for network in networks]
 
     def is_inside(scope: Scope) -> bool:
         client = scope.get("client")

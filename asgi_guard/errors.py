@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 _LONGEST_VALUE = 200
-_CREDENTIALS = re.compile(r"://[^/@\s]*@")
+_URL = re.compile(r"(\w+://)[^'\"]+")
 
 
 class GuardError(Exception):
@@ -48,9 +48,27 @@ class ConfigurationError(GuardError, ValueError):
         return f"{self.field} is {self._shown}; allowed: {self.allowed}"
 
 
+class Withheld:
+    """Stands in an error for a value that may be, or hold, a secret.
+
+    Args:
+        value: The value; only its type is shown.
+    """
+
+    def __init__(self, value: object) -> None:
+        self._type = type(value).__name__
+
+    def __repr__(self) -> str:
+        """Name the type."""
+        return f"a {self._type} that is not shown"
+
+
 def _shown(value: object) -> str:
-    """Describe a value for a log: not too long, and without the password of a URL."""
-    shown = _CREDENTIALS.sub("://***@", repr(value))
+    """Describe a value for a log: not too long, and of a URL no more than the scheme."""
+    try:
+        shown = _URL.sub(r"\1***", repr(value))
+    except Exception:  # noqa: BLE001 - a number can be too long, and repr is anybody's code
+        shown = repr(Withheld(value))
     return shown if len(shown) <= _LONGEST_VALUE else f"{shown[:_LONGEST_VALUE]}…"
 
 

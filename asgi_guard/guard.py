@@ -106,18 +106,18 @@ class GuardShell(Shell):
 def _caps(concurrency: object) -> tuple[ConcurrencyLimit, ...]:
     if concurrency is None:
         return ()
-    caps = concurrency if isinstance(concurrency, Sequence) else (concurrency,)
+    caps = concurrency if isinstance(concurrency, list | tuple) else (concurrency,)
     names: set[str] = set()
     for cap in caps:
         if not isinstance(cap, ConcurrencyLimit):
             raise ConfigurationError(
                 "Guard.concurrency", cap, "a ConcurrencyLimit(...), a sequence of them, or None"
             )
-        if cap.name in names:
+        if cap.label in names:
             raise ConfigurationError(
-                "ConcurrencyLimit.name", cap.name, "a name that no other cap of this Guard has"
+                "ConcurrencyLimit.name", cap.label, "a name= that no other cap of this Guard has"
             )
-        names.add(cap.name)
+        names.add(cap.label)
     return tuple(caps)
 
 

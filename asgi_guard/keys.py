@@ -25,17 +25,21 @@ _FIELD_NAME = re.compile(r"[a-z0-9!#$%&'*+.^`|~-]+")  # RFC 9110, section 5.1, l
 _LONGEST_KEY = 128
 _DIGEST_BYTES = 16
 _IPV6_PREFIX = 64
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in its last bits
+_LONGEST_HOST = 64
 
 
 def client_ip(scope: Scope) -> str:
     """Key a request by its client's address: the peer of the connection, no header believed.
 
-    An IPv6 client is its /64 network, since one subscriber owns at least that much; an
-    IPv4 address mapped into IPv6 is the IPv4 address. Clients without an address share one key.
+    An IPv6 client is its /64 network, since one subscriber owns at least that much; an IPv4 address
+    within IPv6 (mapped, or by NAT64) is the IPv4 address. Clients without an address share one key.
     """
     client = scope.get("client")
     host: str = client[0] if client else ""
-    return _normalised(host) if ":" in host else host or UNKNOWN_CLIENT
+    if ":" in host or len(host) > _LONGEST_HOST:
+        return _normalised(host) if len(host) <= _LONGEST_HOST else bounded(host)
+    return host or UNKNOWN_CLIENT
 
 
 @lru_cache(maxsize=4096)
@@ -46,6 +50,8 @@ def _normalised(host: str) -> str:
         return bounded(host)
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
+    if address in _NAT64:
+        return str(ipaddress.IPv4Address(address.packed[-4:]))
     return str(ipaddress.IPv6Network((address, _IPV6_PREFIX), strict=False))
 
 

@@ -18,22 +18,31 @@ PathTest: TypeAlias = Callable[[str], bool]
 
 _PATTERNS = (
     "a path from the root: '/login' exactly, '/users/{id}' with one segment for id, "
-    "'/files/{name:path}', or '/api/*' for /api and everything below; leave it out for every path"
+    "'/files/{name:path}', or '/api/*' for /api and everything below, as the app sees it: decoded, "
+    "without query, white space or doubled slashes; leave it out for every path"
 )
-_METHOD = re.compile(r"[A-Za-z]+")
+_METHOD = re.compile(r"[A-Za-z]+(-[A-Za-z]+)*")
+_PATTERN = re.compile(r"/(?!/)([^?#%\s/]/?)*")
+_SLASHES = re.compile("/{2,}")
+_AUTHORITY = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
+_NO_PART_OF_A_PATH = "/ \t\r\n\v\f"
 
 
 def app_path(scope: Scope) -> str:
     """Return the path below `root_path`, in the one spelling that patterns are compared with.
 
-    A slash at the end does not count, nor a line feed, which Starlette's routes let pass: a
-    limit on `/login` must hold for every spelling that an app may serve as `/login`.
+    A limit on `/login` must hold for every spelling that an app may serve as `/login`. So a slash
+    at the end does not count, nor does white space round the path (Starlette's routes let a line
+    feed pass), several slashes are one, and of a whole URL, as a client may send it, only the
+    path counts.
     """
     path: str = scope["path"]
+    if path[:1] != "/" or "//" in path:
+        path = _SLASHES.sub("/", _AUTHORITY.sub("", path.strip()))
     root: str = scope.get("root_path", "")
     if root and path.startswith(root) and path[len(root) : len(root) + 1] in {"", "/"}:
         path = path[len(root) :]
-    return path.rstrip("/\n") or "/"
+    return path.rstrip(_NO_PART_OF_A_PATH) or "/"
 
 
 def compile_matcher(owner: str, path: str | None, methods: Iterable[str] | None) -> Matcher | None:
@@ -47,7 +56,7 @@ def compile_matcher(owner: str, path: str | None, methods: Iterable[str] | None)
 
     def matches(scope: Scope) -> bool:
         # A websocket handshake is a GET on the wire, and says so in no other way.
-        if allowed is not None and scope.get("method", "GET") not in allowed:
+        if allowed is not None and scope.get("method", "GET").upper() not in allowed:
             return False
         return test is None or test(app_path(scope))
 
@@ -65,7 +74,7 @@ def check_methods(field: str, methods: object) -> frozenset[str]:
 
 
 def _compile_path(field: str, pattern: object) -> PathTest:
-    if not isinstance(pattern, str) or not pattern.startswith("/"):
+    if not isinstance(pattern, str) or not _PATTERN.fullmatch(pattern):
         raise ConfigurationError(field, pattern, _PATTERNS)
     below = pattern.endswith("/*")
     stem = (pattern[:-2] if below else pattern).rstrip("/")

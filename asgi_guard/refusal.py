@@ -8,12 +8,14 @@ which servers turn into 403.
 import json
 import math
 from collections.abc import Mapping, Sequence
+from uuid import uuid4
 
 from asgi_guard._asgi import Message, Receive, Scope, Send
 
 PROBLEM_TYPES = "https://iana.org/assignments/http-problem-types#"
 """Where draft-ietf-httpapi-ratelimit-headers registers its problem types."""
 
+_SECONDS = uuid4().hex  # stands for the number in a body that is rendered already
 _TRY_AGAIN_LATER = 1013  # RFC 6455 registry of close codes
 
 HeaderFields = Sequence[tuple[bytes, bytes]]
@@ -50,9 +52,9 @@ class Refusal:
             **(members or {}),
         }
         self._body = json.dumps(problem).encode()
-        problem["detail"] = f"{detail} Retry in \0 s."
+        problem["detail"] = f"{detail} Retry in {_SECONDS} s."
         with_wait = json.dumps(problem).encode().replace(b"%", b"%%")
-        self._body_with_wait = with_wait.replace(b"\\u0000", b"%d")
+        self._body_with_wait = with_wait.replace(_SECONDS.encode(), b"%d")
 
     async def answer(
         self,

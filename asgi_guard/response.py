@@ -103,5 +103,6 @@ class Response:
             await self._send(message)
         finally:
             self.over = True
-            for call in self.after_last:
+            calls, self.after_last = self.after_last, ()  # once, whatever an app sends after it
+            for call in calls:
                 call()

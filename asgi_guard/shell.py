@@ -10,6 +10,7 @@ from typing import TypeAlias
 from weakref import WeakSet
 
 from asgi_guard._asgi import REQUEST_TYPES, ASGIApp, Receive, Scope, Send
+from asgi_guard.errors import ConfigurationError
 from asgi_guard.response import Response
 
 Handle: TypeAlias = Callable[[Scope, Receive, Response], Awaitable[None]]
@@ -40,6 +41,8 @@ class Shell(ABC):
     _has_twin: bool = False
 
     def __init__(self, guard: object, app: ASGIApp, inner: Handle | None = None) -> None:
+        if not callable(app):
+            raise ConfigurationError(f"{type(guard).__name__}(app)", app, "an ASGI app")
         self._guard = guard  # kept alive, so that no other object gets its mark
         self._mark = f"asgi_guard.{type(guard).__name__}.{id(guard)}"
         self._app = app

@@ -19,34 +19,52 @@ class OpenBlocks:
         self._lock = threading.Lock()
         self._open: dict[_Block, None] = {}
 
-    def begin(self, stamp: Stamp) -> None:
-        """Note the beginning of a block."""
-        block = _Block(self, stamp)
+    def begin(self, stamp: Stamp, frame: int) -> None:
+        """Note the beginning of a block.
+
+        Args:
+            stamp: What the call was stamped with.
+            frame: The identity of the frame that the block stands in.
+        """
+        block = _Block(self, stamp, frame)
         with self._lock:
             self._open[block] = None
-        _entered.set((*_entered.get(), block))
+        _entered.set((*(each for each in _entered.get() if each.is_open), block))
 
-    def end(self) -> Stamp:
-        """Return the stamp of the block that ends."""
-        entered = _entered.get()
-        block = next((each for each in reversed(entered) if each.owner is self), None)
-        if block is not None:
-            _entered.set(tuple(each for each in entered if each is not block))
+    def end(self, frame: int) -> Stamp:
+        """Return the stamp of the block that ends.
+
+        The context tells which it is. A block may end in another context than it began in (a sync
+        dependency of FastAPI does): then the frame tells, and at the very last the newest is taken.
+
+        Args:
+            frame: The identity of the frame that the block stands in.
+
+        Raises:
+            RuntimeError: No block has begun.
+        """
+        in_context = [each for each in _entered.get() if each.owner is self and each.is_open]
         with self._lock:
-            # A block may end in another context than it began in (a sync dependency of FastAPI
-            # does). Then the oldest is as good as any: each is settled, and settled once.
-            if block is None or block not in self._open:
-                block = next(iter(self._open))
+            if not self._open:
+                raise RuntimeError("a block of this breaker has ended that had not begun")
+            if in_context:
+                block = in_context[-1]
+            else:
+                in_frame = [each for each in self._open if each.frame == frame]
+                block = (in_frame or list(self._open))[-1]
             del self._open[block]
+        block.is_open = False
         return block.stamp
 
 
 class _Block:
-    __slots__ = ("owner", "stamp")
+    __slots__ = ("frame", "is_open", "owner", "stamp")
 
-    def __init__(self, owner: OpenBlocks, stamp: Stamp) -> None:
+    def __init__(self, owner: OpenBlocks, stamp: Stamp, frame: int) -> None:
         self.owner = owner
         self.stamp = stamp
+        self.frame = frame
+        self.is_open = True
 
 
 _entered: ContextVar[tuple[_Block, ...]] = ContextVar("asgi_guard_breaker_blocks", default=())

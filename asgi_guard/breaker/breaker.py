@@ -3,12 +3,13 @@
 import functools
 import inspect
 import logging
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, cast
 
-from asgi_guard._checks import check_count, check_name, check_seconds, check_share
+from asgi_guard._checks import check_clock, check_count, check_name, check_seconds, check_share
 from asgi_guard._clock import Clock, monotonic
 from asgi_guard.breaker.blocks import OpenBlocks
 from asgi_guard.breaker.machine import (
@@ -86,12 +87,19 @@ class CircuitBreaker:
             check_count("CircuitBreaker.consecutive_failures", consecutive_failures)
         if failure_rate is not None:
             check_share("CircuitBreaker.failure_rate", failure_rate)
+        if consecutive_failures is None and failure_rate is None:
+            raise ConfigurationError(
+                "CircuitBreaker.failure_rate",
+                None,
+                "a share, where consecutive_failures is None: one of them has to trip it",
+            )
         check_count("CircuitBreaker.min_calls", min_calls)
         check_seconds("CircuitBreaker.window", window)
         check_seconds("CircuitBreaker.open_for", open_for)
         check_count("CircuitBreaker.max_trials", max_trials)
         check_count("CircuitBreaker.recover_after", recover_after)
         check_seconds("CircuitBreaker.trial_lease", trial_lease)
+        check_clock("CircuitBreaker.clock", clock)
         self.name = name
         self._classifier = Classifier(fail_on, ignore)
         self._clock = clock
@@ -200,7 +208,7 @@ class CircuitBreaker:
 
     def __enter__(self) -> Self:
         """Admit the block, or raise `CircuitOpen`."""
-        self._blocks.begin(self._admit())
+        self._blocks.begin(self._admit(), id(sys._getframe(1)))
         return self
 
     def __exit__(
@@ -210,7 +218,7 @@ class CircuitBreaker:
         traceback: TracebackType | None,
     ) -> None:
         """Settle the block's outcome."""
-        self._settle(self._blocks.end(), self._classifier.outcome(error))
+        self._settle(self._blocks.end(id(sys._getframe(1))), self._classifier.outcome(error))
 
     async def __aenter__(self) -> Self:
         """Admit the block, or raise `CircuitOpen`."""

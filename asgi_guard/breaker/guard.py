@@ -21,7 +21,7 @@ class Breakers:
     It is also found inside exception groups (as task groups raise them) and as the `__cause__` of
     another error. A group that holds an unrelated error passes unchanged, as does everything
     once the response has begun. A bare 500 is held back until the app has ended, but no longer than
-    a tenth of a second: frameworks send one before they let the error out.
+    twenty turns of the event loop: frameworks send one before they let the error out.
 
     What the client sees: 503 with problem details (RFC 9457) that name no downstream, and
     `Retry-After` from the breaker that will take longest. An accepted websocket is closed with
@@ -110,24 +110,22 @@ class BreakersShell(Shell):
 
 def open_circuits(error: BaseException) -> list[CircuitOpen]:
     """Return the `CircuitOpen` errors that an error is made of; none if it holds anything else."""
-    if isinstance(error, CircuitOpen):
-        return [error]
-    if isinstance(error, BaseExceptionGroup):
-        found: list[CircuitOpen] = []
-        for part in error.exceptions:
-            inside = open_circuits(part)
-            if not inside:
-                return []
-            found += inside
-        return found
-    seen = {id(error)}
-    cause = error.__cause__
-    while cause is not None and id(cause) not in seen:
-        if isinstance(cause, CircuitOpen | BaseExceptionGroup):
-            return open_circuits(cause)
-        seen.add(id(cause))
-        cause = cause.__cause__
-    return []
+    found: list[CircuitOpen] = []
+    parts, seen = [error], set[int]()
+    while parts:
+        part = parts.pop()
+        if id(part) in seen:
+            continue  # errors can share a cause, or be each other's
+        seen.add(id(part))
+        if isinstance(part, CircuitOpen):
+            found.append(part)
+        elif isinstance(part, BaseExceptionGroup):
+            parts.extend(part.exceptions)
+        elif part.__cause__ is not None:
+            parts.append(part.__cause__)
+        else:
+            return []
+    return found
 
 
 def _longest(refused: Sequence[CircuitOpen]) -> float | None:

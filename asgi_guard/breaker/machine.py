@@ -163,7 +163,7 @@ class Machine:
         limits, window = self._thresholds, self._window
         in_a_row, rate = limits.consecutive_failures, limits.failure_rate
         if in_a_row is not None and self._consecutive >= in_a_row:
-            return f"{self._consecutive} consecutive failures"
+            return f"consecutive failures: {self._consecutive}"
         if rate is None or window.calls < limits.min_calls or window.failures < rate * window.calls:
             return None
         return f"{window.failures} of {window.calls} calls failed within {limits.window:g} s"

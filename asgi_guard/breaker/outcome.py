@@ -25,6 +25,10 @@ class Classifier:
         self._fail_on = _error_types("CircuitBreaker.fail_on", fail_on)
         ignored = _error_types("CircuitBreaker.ignore", ignore)
         self._ignored = (*_ENDED_FROM_OUTSIDE, Rejected, *ignored)
+        if all(issubclass(each, ignored) for each in self._fail_on):
+            raise ConfigurationError(
+                "CircuitBreaker.fail_on", fail_on, "at least one error type that is not ignored"
+            )
 
     def outcome(self, error: BaseException | None) -> Outcome:
         """Return the outcome of a call that ended with this error, or with none.

@@ -27,7 +27,7 @@ class ConcurrencyLimit:
     Args:
         limit: Requests at once, a whole number from 1 up, or `Permits` to share, which bring their
             own queue.
-        name: What metrics call it; default `"requests"`.
+        name: What metrics call it: printable ASCII; default: `requests`.
         path: A pattern such as `/reports/*`; default: every path.
         methods: Method names such as `{"POST"}`; default: every method.
         max_waiting: Requests that may wait, from 0 (nobody waits) up; default 100.
@@ -39,7 +39,7 @@ class ConcurrencyLimit:
 
     limit: int | Permits
     _: KW_ONLY
-    name: str = "requests"
+    name: str | None = None
     path: str | None = None
     methods: AbstractSet[str] | None = None
     max_waiting: int = 100
@@ -49,12 +49,18 @@ class ConcurrencyLimit:
         """Refuse what is no concurrency cap."""
         if not isinstance(self.limit, Permits):
             check_count("ConcurrencyLimit.limit", self.limit)
-        check_name("ConcurrencyLimit.name", self.name)
+        check_name("ConcurrencyLimit.name", self.label)
         check_count("ConcurrencyLimit.max_waiting", self.max_waiting, least=0)
         check_seconds("ConcurrencyLimit.max_wait", self.max_wait, zero=True)
         if self.methods is not None:
-            check_methods("ConcurrencyLimit.methods", self.methods)
+            methods = check_methods("ConcurrencyLimit.methods", self.methods)
+            object.__setattr__(self, "methods", methods)
         compile_matcher("ConcurrencyLimit", self.path, self.methods)
+
+    @property
+    def label(self) -> str:
+        """What the cap is called."""
+        return "requests" if self.name is None else self.name
 
     def __call__(self, app: ASGIApp) -> "ConcurrencyShell":
         """Wrap an ASGI app."""
@@ -68,7 +74,7 @@ class ConcurrencyShell(Shell):
         self, settings: ConcurrencyLimit, app: ASGIApp, inner: Handle | None = None
     ) -> None:
         super().__init__(settings, app, inner)
-        self.name: str = settings.name
+        self.name: str = settings.label
         self._matches = compile_matcher("ConcurrencyLimit", settings.path, settings.methods)
         limit = settings.limit
         self.permits: Permits = (

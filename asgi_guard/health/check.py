@@ -1,13 +1,12 @@
 """Checks: what is asked whether a dependency is healthy."""
 
-import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 from typing import Any, TypeAlias
 
-from asgi_guard._checks import check_seconds
-from asgi_guard.errors import ConfigurationError
+from asgi_guard._checks import check_question, check_seconds
+from asgi_guard.errors import ConfigurationError, Withheld
 
 Ask: TypeAlias = Callable[[], Awaitable[object] | object]
 """A function without arguments, sync or async: it raises or returns False if something is wrong."""
@@ -59,18 +58,23 @@ def question(check: object) -> Ask:
     Raises:
         ConfigurationError: It is neither a function nor an engine.
     """
-    if callable(check) and not inspect.isclass(check):
-        return check
     try:
-        from asgi_guard.health.sqlalchemy import is_engine, ping  # noqa: PLC0415 - an extra
+        from asgi_guard.health.sqlalchemy import is_session_maker, ping  # noqa: PLC0415 - an extra
     except ModuleNotFoundError:
-        pass  # without SQLAlchemy nothing can be an engine
+        asked = None  # without SQLAlchemy nothing can be an engine
     else:
-        if is_engine(check):
-            return ping(check)
-    raise ConfigurationError(
-        "Check.check",
-        check,
-        "an Engine or AsyncEngine of SQLAlchemy, or a function without arguments that raises or "
-        "returns False when something is wrong",
-    )
+        asked = ping(check)
+        if is_session_maker(check):
+            raise ConfigurationError("Check.check", Withheld(check), _ALLOWED)
+    if asked is not None:
+        return asked
+    if not callable(check):
+        raise ConfigurationError("Check.check", Withheld(check), _ALLOWED)
+    check_question("Check.check", check, _ALLOWED)
+    return check
+
+
+_ALLOWED = (
+    "an Engine or AsyncEngine of SQLAlchemy (not a session maker), or a function without arguments "
+    "that raises or returns False when something is wrong"
+)

@@ -59,7 +59,10 @@ class Runner:
         began = self._clock()
         try:
             answer = await self._answer()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+        except BaseException as error:
+            task = asyncio.current_task()
+            if isinstance(error, KeyboardInterrupt) or (task is not None and task.cancelling()):
+                raise  # it is meant for the process or for this task, and not the check's answer
             return self._failed(began, type(error).__name__)
         if answer is False:
             return self._failed(began, "False")

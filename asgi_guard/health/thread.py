@@ -7,21 +7,19 @@ from collections.abc import Callable
 
 
 async def in_thread(function: Callable[[], object]) -> object:
-    """Run a function in a thread of its own, and return what it returned.
+    """Run a function in a thread of its own; return what it returned, or raise what it raised.
 
     No pool is used up by functions that hang, and none keeps the process from ending: the thread is
     a daemon, and if nobody waits any longer its result is dropped.
     """
     loop = asyncio.get_running_loop()
-    answer: asyncio.Future[object] = loop.create_future()
+    # An outcome, not the error itself: a future cannot hold each error, and the loop would act on
+    # some of them.
+    outcome: asyncio.Future[tuple[object, BaseException | None]] = loop.create_future()
 
     def settle(result: object, error: BaseException | None) -> None:
-        if answer.done():
-            return
-        if error is None:
-            answer.set_result(result)
-        else:
-            answer.set_exception(error)
+        if not outcome.done():
+            outcome.set_result((result, error))
 
     def run() -> None:
         result, raised = None, None
@@ -33,4 +31,7 @@ async def in_thread(function: Callable[[], object]) -> object:
             loop.call_soon_threadsafe(settle, result, raised)
 
     threading.Thread(target=run, name="asgi_guard check", daemon=True).start()
-    return await answer
+    result, error = await outcome
+    if error is not None:
+        raise error
+    return result

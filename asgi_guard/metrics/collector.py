@@ -112,7 +112,7 @@ def _rate_limits(tally: Tally, stack: Parts) -> None:
 
 def _concurrency(tally: Tally, stacks: Iterable[Parts]) -> None:
     shells = (shell for stack in stacks for shell in stack.concurrency)
-    for shell in _once(shells, lambda shell: shell.permits):
+    for shell in _once(shells, lambda shell: id(shell.permits)):
         name, now = shell.name, shell.snapshot()
         tally.add(catalogue.CONCURRENCY_LIMIT, (name,), now.limit)
         tally.add(catalogue.CONCURRENCY_IN_FLIGHT, (name,), now.in_flight)
@@ -123,7 +123,7 @@ def _concurrency(tally: Tally, stacks: Iterable[Parts]) -> None:
 
 def _breakers(tally: Tally, stacks: Iterable[Parts]) -> None:
     breakers = (breaker for stack in stacks for breaker in stack.breakers)
-    for breaker in _once(breakers, lambda breaker: breaker):
+    for breaker in _once(breakers, id):
         now = breaker.snapshot()
         for state in BreakerState:
             tally.add(catalogue.CIRCUIT_STATE, (now.name, _label(state)), now.state is state)
@@ -136,7 +136,7 @@ def _breakers(tally: Tally, stacks: Iterable[Parts]) -> None:
 
 def _pools(tally: Tally, stacks: Iterable[Parts]) -> None:
     pools = (pool for stack in stacks for pool in stack.pools.items())
-    for name, pool in _once(pools, lambda pool: pool[1]):
+    for name, pool in _once(pools, lambda pool: (pool[0], id(pool[1]))):
         now = pool.snapshot()
         tally.add(catalogue.POOL_CONNECTIONS, (name, "used"), now.used)
         tally.add(catalogue.POOL_CONNECTIONS, (name, "idle"), now.idle)
@@ -153,8 +153,8 @@ def _pools(tally: Tally, stacks: Iterable[Parts]) -> None:
 
 
 def _once(items: Iterable[T], identity: Callable[[T], object]) -> list[T]:
-    """Keep one of all items that share an object: what two stacks share is counted once."""
-    return list({id(identity(item)): item for item in items}.values())
+    """Keep one of all items that are the same: what two stacks share is counted once."""
+    return list({identity(item): item for item in items}.values())
 
 
 def _label(state: BreakerState) -> str:

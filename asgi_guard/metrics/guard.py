@@ -69,6 +69,7 @@ class Metrics:
                 "a CollectorRegistry of prometheus-client, or None",
             )
         compile_access("Metrics.access", self.access)
+        collector_for(self.registry or REGISTRY)
         if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
             raise ConfigurationError(
                 "PROMETHEUS_MULTIPROC_DIR",

@@ -17,6 +17,7 @@ UNMATCHED = "__unmatched__"
 OVERFLOW = "__overflow__"
 _UNKNOWN_MOUNT = "/{mount}"
 _MOST_LABELS = 200
+_LONGEST_LABEL = 200
 
 
 class RouteLabels:
@@ -34,13 +35,16 @@ class RouteLabels:
     def of(self, scope: Scope) -> str:
         """Return the label of an answered request."""
         try:
-            label = self._template(scope)
+            return self._bounded(self._template(scope))
         except Exception:  # noqa: BLE001 - routes are foreign objects; a label is not worth an error
-            label = None
+            return UNMATCHED
+
+    def _bounded(self, label: str | None) -> str:
         if label is None:
             return UNMATCHED
         if label not in self._known:
-            if len(self._known) >= _MOST_LABELS:
+            label.encode()  # what cannot be written down is no label
+            if len(self._known) >= _MOST_LABELS or len(label) > _LONGEST_LABEL:
                 return OVERFLOW
             self._known.add(label)
         return label
@@ -59,7 +63,7 @@ class RouteLabels:
         table = self._table_of(scope)
         prefix = table.mount(scope) if mounted else ""
         if leaf is None:
-            leaf = table.leaf(endpoint)
+            leaf = table.leaf(endpoint, scope)
             if leaf is not None:
                 return leaf
             return f"{prefix}/{{path}}" if mounted else None
@@ -94,7 +98,7 @@ class _RouteTable:
     def __init__(self, router: Any) -> None:
         self.router = router
         self._length = len(getattr(router, "routes", ()))
-        self._leaves: dict[int, str] = {}
+        self._leaves: dict[int, list[tuple[re.Pattern[str], str]]] = {}
         self._mounts: list[tuple[re.Pattern[str], str]] = []
         self._walk(getattr(router, "routes", ()), "")
 
@@ -102,9 +106,13 @@ class _RouteTable:
         """Tell whether routes were added since the table was made."""
         return len(getattr(self.router, "routes", ())) != self._length
 
-    def leaf(self, endpoint: object) -> str | None:
-        """Return the whole template of the route with this endpoint."""
-        return self._leaves.get(id(endpoint))
+    def leaf(self, endpoint: object, scope: Scope) -> str | None:
+        """Return the whole template of the route with this endpoint, and, of several, this path."""
+        found = self._leaves.get(id(endpoint), [])
+        if len(found) > 1:
+            path = scope["path"].removeprefix(scope.get("app_root_path", ""))
+            found = [(regex, template) for regex, template in found if regex.match(path)]
+        return found[0][1] if found else None
 
     def mount(self, scope: Scope) -> str:
         """Return the template of the mounts a request went through."""
@@ -124,7 +132,10 @@ class _RouteTable:
                 self._walk(route.routes or (), mount)
                 self._mounts.append((compile_path(mount)[0], mount))
             elif getattr(route, "endpoint", None) is not None:
-                self._leaves.setdefault(id(route.endpoint), prefix + template)
+                whole = prefix + template
+                self._leaves.setdefault(id(route.endpoint), []).append(
+                    (compile_path(whole)[0], whole)
+                )
 
 
 def _flat(routes: Iterable[Any]) -> Iterator[Any]:

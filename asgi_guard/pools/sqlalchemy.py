@@ -7,16 +7,18 @@ so `connect`, the one public method every acquire goes through, is wrapped on th
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet, ref
 
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
 
-from asgi_guard.errors import ConfigurationError
+from asgi_guard.errors import ConfigurationError, Withheld
 from asgi_guard.pools.snapshot import PoolSnapshot
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 
 def sync_engine(field: str, engine: object) -> Engine:
@@ -25,16 +27,18 @@ def sync_engine(field: str, engine: object) -> Engine:
     Raises:
         ConfigurationError: It is no engine.
     """
-    if isinstance(engine, AsyncEngine):
-        return engine.sync_engine
+    # Not by its type: the async part of SQLAlchemy cannot be imported without greenlet.
+    engine = getattr(engine, "sync_engine", engine)
     if isinstance(engine, Engine):
         return engine
     raise ConfigurationError(
-        field, engine, "an Engine or AsyncEngine of SQLAlchemy, as made by create_async_engine()"
+        field,
+        Withheld(engine),
+        "an Engine or AsyncEngine of SQLAlchemy, as made by create_async_engine()",
     )
 
 
-def watch_engine(engine: Engine | AsyncEngine) -> "PoolWatch":
+def watch_engine(engine: "Engine | AsyncEngine") -> "PoolWatch":
     """Watch an engine's pool from now on; watching it again returns the same watch."""
     watched = sync_engine("watch_engine.engine", engine)
     with _lock:

@@ -62,7 +62,7 @@ class RateLimit:
         for label in labels:
             if labels.count(label) > 1:
                 raise ConfigurationError(
-                    "Rule.name", label, "a name that no other rule of this RateLimit has"
+                    "Rule.name", label, "a name= that no other rule of this RateLimit has"
                 )
         open_store("RateLimit.store", store)
         if fields not in _FIELDS:

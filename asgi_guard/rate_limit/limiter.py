@@ -18,7 +18,8 @@ def open_store(field: str, store: object) -> Store:
     """
     if store == MEMORY_STORE:
         return MemoryStore()
-    if isinstance(store, str) or not callable(getattr(store, "hit", None)):
+    is_store = all(callable(getattr(store, method, None)) for method in ("counter", "hit"))
+    if isinstance(store, type) or not is_store:
         raise ConfigurationError(
             field, store, f"{MEMORY_STORE!r} for one of its own, or a Store such as MemoryStore()"
         )
@@ -30,7 +31,8 @@ class RateLimiter:
 
     Args:
         quota: How much in how long, such as `"5/minute"`, or a `Quota`.
-        store: `"memory://"` (the default) for a store of its own, or a store to share.
+        store: `"memory://"` (the default) for a store of its own, or a store to share; limiters of
+            the same quota in the same store share their counters.
 
     Raises:
         ConfigurationError: The quota or the store is wrong.
@@ -39,7 +41,7 @@ class RateLimiter:
     def __init__(self, quota: str | Quota, *, store: str | Store = MEMORY_STORE) -> None:
         parsed = parse_quota("RateLimiter.quota", quota)
         self._store = open_store("RateLimiter.store", store)
-        self._counter = self._store.counter("", parsed)
+        self._counter = self._store.counter(f"{parsed.count}/{parsed.period:g}s", parsed)
 
     async def hit(self, key: str, cost: int = 1) -> Decision:
         """Charge the quota of one key.

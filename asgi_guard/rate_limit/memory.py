@@ -7,7 +7,7 @@ for more than a sixty-fourth of the keys, and nothing runs in the background.
 
 from collections.abc import Sequence
 
-from asgi_guard._checks import check_count
+from asgi_guard._checks import check_clock, check_count
 from asgi_guard._clock import Clock, monotonic
 from asgi_guard.rate_limit.algorithms import MARGIN, sliding_window
 from asgi_guard.rate_limit.decision import Decision, new_decision
@@ -28,9 +28,10 @@ class MemoryStore:
 
     Args:
         max_keys: The most entries a rule may keep, from 4,096 up; default 1,000,000. An entry
-            takes about 100 bytes. When a rule has so many, keys that are new share counters in
-            1,024 groups until the window moves on: no key that is being counted is ever forgotten
-            to make room.
+            takes about 100 bytes. Half of them are for this window and half for the one before,
+            and each has a place for a sixty-fourth of the keys. When that is full, keys that are
+            new share counters in groups until the window moves on, so plan for three times the
+            keys you expect in a period; no key that is being counted is ever forgotten.
         clock: A callable returning seconds that never run backwards; default `time.monotonic`.
 
     Raises:
@@ -39,6 +40,7 @@ class MemoryStore:
 
     def __init__(self, *, max_keys: int = 1_000_000, clock: Clock = monotonic) -> None:
         check_count("MemoryStore.max_keys", max_keys, least=4096)
+        check_clock("MemoryStore.clock", clock)
         self._clock = clock
         self._capacity = max_keys // (2 * _SHARDS) - _SPILL_BUCKETS
         self._tables: dict[tuple[str, float], list[_Shard]] = {}

@@ -1,5 +1,6 @@
 """Quotas: how much in how long."""
 
+import re
 from dataclasses import dataclass
 
 import limits
@@ -7,6 +8,9 @@ import limits
 from asgi_guard._checks import check_count, check_seconds
 from asgi_guard.errors import ConfigurationError
 
+_LARGEST = 10**15 - 1  # of an integer in a header field (RFC 9651, section 3.3.1)
+_SHORTEST = 0.001
+_NO_MULTIPLE = re.compile(r"(/|per)\s*0+(?!\d)")
 _NOTATION = (
     "'<count>/<period>' such as '300/minute', '10 per 5 seconds', '1000/2 hours'; count and "
     "multiple from 1 up; period second, minute, hour, day, month (30 days) or year (360 days)"
@@ -18,8 +22,8 @@ class Quota:
     """A count per period.
 
     Args:
-        count: Units per period, a whole number from 1 up.
-        period: The period in seconds, above 0; fractions are fine.
+        count: Units per period, a whole number from 1 to 10^15 - 1.
+        period: The period in seconds, from 0.001 to a century; fractions are fine.
 
     Raises:
         ConfigurationError: A value is out of its range.
@@ -32,6 +36,10 @@ class Quota:
         """Refuse what is no quota."""
         check_count("Quota.count", self.count)
         check_seconds("Quota.period", self.period)
+        if self.count > _LARGEST:
+            raise ConfigurationError("Quota.count", self.count, f"at most {_LARGEST}")
+        if self.period < _SHORTEST:
+            raise ConfigurationError("Quota.period", self.period, f"seconds, from {_SHORTEST} up")
 
 
 def parse_quota(field: str, notation: object) -> Quota:
@@ -56,6 +64,6 @@ def parse_quota(field: str, notation: object) -> Quota:
         raise ConfigurationError(field, notation, f"{_NOTATION}; one quota to a rule")
     item = items[0]
     # limits reads a multiple of 0 as 1, which can only be a mistake.
-    if item.amount < 1 or item.multiples < 1 or "/0" in notation.replace(" ", ""):
+    if item.amount < 1 or item.multiples < 1 or _NO_MULTIPLE.search(notation):
         raise ConfigurationError(field, notation, _NOTATION)
     return Quota(item.amount, float(item.get_expiry()))

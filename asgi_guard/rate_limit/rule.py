@@ -1,10 +1,9 @@
 """Rules: a quota, and whom and what it applies to."""
 
-import inspect
 from collections.abc import Set as AbstractSet
 from dataclasses import KW_ONLY, dataclass
 
-from asgi_guard._checks import check_name
+from asgi_guard._checks import check_function, check_name, is_name
 from asgi_guard.errors import ConfigurationError
 from asgi_guard.keys import Key, client_ip
 from asgi_guard.matching import check_methods, compile_matcher
@@ -42,16 +41,18 @@ class Rule:
         parse_quota("Rule.quota", self.quota)
         if self.name is not None:
             check_name("Rule.name", self.name)
-        if not callable(self.key) or inspect.iscoroutinefunction(self.key):
-            raise ConfigurationError(
-                "Rule.key",
-                self.key,
-                "client_ip, header('x-api-key'), or a plain function from scope to string",
-            )
+        check_function(
+            "Rule.key",
+            self.key,
+            "client_ip, header('x-api-key'), or a plain function from scope to string",
+        )
         if self.methods is not None:
-            check_methods("Rule.methods", self.methods)
+            object.__setattr__(self, "methods", check_methods("Rule.methods", self.methods))
         compile_matcher("Rule", self.path, self.methods)
-        check_name("Rule.name", self.label)
+        if self.name is None and not is_name(self.label):
+            raise ConfigurationError(
+                "Rule.name", None, f"a name= for this rule, since {self.label!r} cannot be one"
+            )
 
     @property
     def label(self) -> str:

@@ -266,7 +266,7 @@ def test_a_block_may_end_in_another_context() -> None:
 
 def test_threads_share_one_breaker() -> None:
     """Nothing is lost between them, and none waits for another's call."""
-    it = breaker(consecutive_failures=None, failure_rate=None)
+    it = breaker()
     together = threading.Barrier(8)
 
     def work() -> None:
@@ -297,7 +297,7 @@ def test_each_change_is_one_log_line(caplog: pytest.LogCaptureFixture) -> None:
             it.call(lambda: None)
     lines = [(record.levelname, record.getMessage()) for record in caplog.records]
     assert lines == [
-        ("WARNING", "circuit 'payments': closed -> open: 3 consecutive failures"),
+        ("WARNING", "circuit 'payments': closed -> open: consecutive failures: 3"),
         ("INFO", "circuit 'payments': half-open -> closed: 2 trials succeeded"),
     ]
 

@@ -199,11 +199,50 @@ async def test_a_cancelled_app_leaves_no_500_behind() -> None:
         await asyncio.sleep(60)
 
     task = asyncio.create_task(exchange.run(Breakers()(app)))
-    await asyncio.sleep(0.01)
+    for _ in range(3):
+        await asyncio.sleep(0)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    await asyncio.sleep(0.15)
+    for _ in range(100):
+        await asyncio.sleep(0)
     assert exchange.sent == []
+
+
+async def test_a_streamed_500_keeps_its_order() -> None:
+    """Also when two tasks send it, and one of them uses a message again."""
+    exchange = get()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        message = {"type": "http.response.body", "body": b"0", "more_body": True}
+        first = asyncio.create_task(send(message))
+        await asyncio.sleep(0)
+        message["body"] = b"changed"
+        for number in range(1, 4):
+            await send({"type": "http.response.body", "body": b"%d" % number, "more_body": True})
+        await first
+        await send({"type": "http.response.body"})
+
+    await exchange.run(Breakers()(app))
+    assert (exchange.status, exchange.body) == (500, b"0123")
+
+
+async def test_errors_that_share_a_cause_are_answered() -> None:
+    """A group of errors whose cause is one refusal."""
+    cause = refusal()
+    exchange = await get().run(raising(ExceptionGroup("", [caused(cause), caused(cause)])))
+    assert exchange.status == 503
+
+
+async def test_an_error_raised_from_its_own_group_passes() -> None:
+    """Group and error lead to each other."""
+    group = ExceptionGroup("", [ValueError()])
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise group.exceptions[0] from group
+
+    with pytest.raises(ValueError):  # noqa: PT011 - the very object, with its cause
+        await get().run(Breakers()(app))
 
 
 async def test_a_websocket_that_has_read_connect_is_refused() -> None:

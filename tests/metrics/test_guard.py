@@ -289,11 +289,11 @@ def test_a_token_is_never_shown() -> None:
 
 
 def test_a_registry_with_the_same_names_is_refused() -> None:
-    """When the app is wrapped, not at the first scrape."""
+    """When the guard is made, not at the first scrape."""
     registry = CollectorRegistry()
     Counter("asgi_guard_circuit_calls", "Somebody else's.", registry=registry)
     with pytest.raises(ConfigurationError, match=r"Metrics\.registry"):
-        Metrics(registry=registry)(hello)
+        Metrics(registry=registry)
 
 
 def test_several_processes_are_not_pretended_to_be_one() -> None:
