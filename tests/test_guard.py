@@ -70,6 +70,8 @@ async def test_refusals_are_measured_and_hold_no_permit() -> None:
         ({"metrics": "/metrics"}, "Guard.metrics"),
         ({"rate_limit": "300/minute"}, "Guard.rate_limit"),
         ({"concurrency": 64}, "Guard.concurrency"),
+        ({"concurrency": ""}, "Guard.concurrency"),
+        ({"pools": {"main": {"password": "hunter2"}}}, "Guard.pools['main']"),
         ({"concurrency": [ConcurrencyLimit(1), 64]}, "Guard.concurrency"),
         ({"concurrency": [ConcurrencyLimit(1), ConcurrencyLimit(2)]}, "ConcurrencyLimit.name"),
         ({"breakers": "payments"}, "Breakers.breakers"),
@@ -106,3 +108,56 @@ def test_without_sqlalchemy_pools_name_the_extra() -> None:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, text=True)
     assert "ConfigurationError: Guard.pools" in run.stderr
     assert "pip install asgi-guard[sqlalchemy]" in run.stderr
+
+
+def test_sync_engines_need_no_greenlet() -> None:
+    """The async part of SQLAlchemy does, and is not asked for."""
+    code = (
+        "import sys; sys.modules['greenlet'] = None\n"
+        "import asgi_guard, sqlalchemy\n"
+        "engine = sqlalchemy.create_engine('sqlite://')\n"
+        "health = asgi_guard.Health(checks={'database': engine})\n"
+        "asgi_guard.Guard(health=health, pools={'main': engine})\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+async def test_one_engine_may_have_two_names() -> None:
+    """Each of them is shown."""
+    engine = create_engine("sqlite://")
+    guard = Guard(
+        metrics=Metrics(registry=CollectorRegistry()), pools={"read": engine, "write": engine}
+    )
+    text = (await get("/metrics").run(guard(hello))).body.decode()
+    for name in ("read", "write"):
+        assert f'asgi_guard_db_pool_waiters{{pool="{name}"}} 0.0' in text
+    engine.dispose()
+
+
+@pytest.mark.parametrize("app", [5, None, "app:app"])
+def test_an_app_can_be_called(app: Any) -> None:
+    """What cannot is named when it is wrapped."""
+    with pytest.raises(ConfigurationError, match=r"Guard\(app\)"):
+        Guard()(app)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "redis://user:pa/ss@host",
+        "redis://user:p@ss@host",
+        "postgresql://host/db?password=pass",
+        ["amqp://user:pass@host"],
+    ],
+)
+def test_no_error_shows_more_of_a_url_than_its_scheme(secret: Any) -> None:
+    """Passwords may hold anything."""
+    error = ConfigurationError("RateLimit.store", secret, "something else")
+    assert "ss" not in str(error).removesuffix("something else")
+    assert "://***" in str(error)
+
+
+def test_a_value_that_cannot_be_shown_is_named_by_its_type() -> None:
+    """Python refuses to print numbers of thousands of digits."""
+    with pytest.raises(ConfigurationError, match="a int that is not shown"):
+        ConcurrencyLimit(-(10**5000))

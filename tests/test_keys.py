@@ -15,6 +15,7 @@ from tests.driver import http_scope
         ("2001:DB8:1:2::1", "2001:db8:1:2::/64"),
         ("fe80::1%eth0", "fe80::/64"),
         ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("64:ff9b::c000:201", "192.0.2.1"),
         ("testclient", "testclient"),
         ("not:an:address", "not:an:address"),
     ],
@@ -22,6 +23,12 @@ from tests.driver import http_scope
 def test_an_address_is_normalised(host: str, key: str) -> None:
     """IPv6 by its network, IPv4 in IPv6 as IPv4, everything else as it is."""
     assert client_ip(http_scope(client=(host, 1))) == key
+
+
+@pytest.mark.parametrize("host", ["x" * 100_000, ":" * 100_000, "::1%" + "x" * 100_000])
+def test_an_address_of_any_length_is_a_short_key(host: str) -> None:
+    """A trusted proxy may pass on what a client wrote."""
+    assert len(client_ip(http_scope(client=(host, 1)))) <= 64
 
 
 @pytest.mark.parametrize("client", [None, ("", 0)])

@@ -79,7 +79,20 @@ async def _answer(request: Any) -> PlainTextResponse:
     return PlainTextResponse("in")
 
 
-@pytest.mark.parametrize("path", ["/login", "/login/", "/login\n", "//login", "/login//", "/LOGIN"])
+SPELLINGS = ["/login", "/login/", "/login\n", "//login", "///login", "/login//", "//login\n/"]
+URLS = ["http://shop.example/login", "HTTPS://shop.example//login/", " /login", "\t/login "]
+
+
+@pytest.mark.parametrize("path", [*SPELLINGS, *URLS])
+@pytest.mark.parametrize("method", ["POST", "post", "pOST"])
+def test_spellings_that_frameworks_serve_alike_are_matched_alike(path: str, method: str) -> None:
+    """Litestar and Quart merge slashes, Django upper-cases methods, servers pass whole URLs on."""
+    matcher = compile_matcher("Rule", "/login", {"POST"})
+    assert matcher is not None
+    assert matcher(http_scope(path, method))
+
+
+@pytest.mark.parametrize("path", [*SPELLINGS, "/LOGIN", "/log%69n"])
 async def test_no_spelling_gets_round_a_pattern(path: str) -> None:
     """Whatever Starlette serves as /login is matched as /login."""
     app = Starlette(routes=[Route("/login", _answer)])

@@ -18,6 +18,7 @@ from asgi_guard import (
     ConcurrencyExceeded,
     ConfigurationError,
 )
+from asgi_guard.breaker.blocks import _entered
 from asgi_guard.testing import FakeClock
 
 CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN
@@ -264,6 +265,54 @@ def test_a_block_may_end_in_another_context() -> None:
     assert it.state is OPEN
 
 
+def in_contexts_of_its_own(it: CircuitBreaker) -> Any:
+    """Hold a block as a sync dependency does: each step runs in another context."""
+
+    def held() -> Iterator[None]:
+        with it:
+            yield
+
+    block = held()
+    copy_context().run(next, block)
+    return lambda: copy_context().run(next, block, None)
+
+
+def test_a_call_that_hangs_in_another_context_wedges_nothing() -> None:
+    """A trial's success is the trial's, though an older block is still open."""
+    clock = FakeClock()
+    it = breaker(clock=clock)
+    end_of_hanging = in_contexts_of_its_own(it)
+    trip(it)
+    clock.advance(5.0)
+    for _ in range(2):
+        in_contexts_of_its_own(it)()
+    assert it.state is CLOSED
+    end_of_hanging()
+    assert it.snapshot().success == 3
+
+
+async def test_blocks_that_have_ended_leave_the_context() -> None:
+    """A task that is begun within a block inherits it, and passes nothing on for ever."""
+    it = breaker()
+    lengths: list[int] = []
+
+    async def step(left: int) -> None:
+        async with it:
+            lengths.append(len(_entered.get()))
+            following = asyncio.create_task(step(left - 1)) if left else None
+        if following is not None:
+            await following
+
+    await step(50)
+    assert max(lengths) <= 2
+
+
+def test_leaving_what_was_not_entered_is_an_error() -> None:
+    """And says so."""
+    with pytest.raises(RuntimeError, match="had not begun"):
+        breaker().__exit__(None, None, None)
+
+
 def test_threads_share_one_breaker() -> None:
     """Nothing is lost between them, and none waits for another's call."""
     it = breaker()
@@ -326,6 +375,8 @@ def test_a_refusal_survives_a_process_boundary() -> None:
         ("recover_after", 0),
         ("trial_lease", 0),
         ("fail_on", "OSError"),
+        ("fail_on", ()),
+        ("clock", 5),
         ("ignore", (OSError, "x")),
     ],
 )
@@ -334,3 +385,11 @@ def test_a_wrong_setting_is_named(field: str, value: object) -> None:
     with pytest.raises(ConfigurationError) as raised:
         CircuitBreaker(**{"name": "x", field: value})  # type: ignore[arg-type]
     assert raised.value.field == f"CircuitBreaker.{field}"
+
+
+def test_a_breaker_can_trip() -> None:
+    """Settings that make it impossible are refused."""
+    with pytest.raises(ConfigurationError, match=r"CircuitBreaker\.failure_rate"):
+        CircuitBreaker("x", consecutive_failures=None, failure_rate=None)
+    with pytest.raises(ConfigurationError, match=r"CircuitBreaker\.fail_on"):
+        CircuitBreaker("x", ignore=Exception)

@@ -90,6 +90,20 @@ async def test_a_permit_is_held_to_the_last_byte_and_no_longer(
     assert guarded.snapshot().in_flight == 0
 
 
+async def test_a_permit_comes_back_once_however_often_a_response_ends() -> None:
+    """An app that ends its response twice does not make a permit out of nothing."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await hello(scope, receive, send)
+        await send({"type": "http.response.body", "body": b"again"})
+        await send({"type": "http.response.pathsend", "path": "/dev/null"})
+
+    guarded = ConcurrencyLimit(1)(app)
+    for _ in range(3):
+        await get().run(guarded)
+    assert guarded.snapshot().in_flight == 0
+
+
 async def test_the_last_byte_is_out_when_the_server_says_so() -> None:
     """A slow reader holds the server's `send`, and the permit with it."""
     drained = asyncio.Event()

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from sqlalchemy import create_engine
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
+from sqlalchemy.orm import sessionmaker
 
 from asgi_guard import (
     Check,
@@ -75,6 +76,34 @@ async def test_only_what_is_critical_takes_out_of_service(
     for path, expected in (("/readyz", ready), ("/health", report)):
         status, body = await ask(path, checks={"db": check})
         assert (status, body["status"]) == expected
+
+
+def leave() -> None:
+    """Try to end the process."""
+    raise SystemExit(3)
+
+
+async def aleave() -> None:
+    """Try to end the process, from a coroutine."""
+    raise SystemExit(3)
+
+
+async def give_up() -> None:
+    """Raise what a cancelled check raises, though nobody has cancelled it."""
+    raise asyncio.CancelledError
+
+
+def run_out() -> None:
+    """Raise what a future cannot hold."""
+    raise StopIteration
+
+
+@pytest.mark.parametrize("check", [leave, aleave, give_up, run_out])
+async def test_whatever_a_check_raises_is_its_answer(check: Any) -> None:
+    """Neither the process nor the probe ends with it, and it is asked again."""
+    guarded = Health(checks={"db": Check(check, critical=True, ttl=0.0)})(hello)
+    for _ in range(2):
+        assert (await get("/readyz").run(guarded)).status == 503
 
 
 async def test_strangers_see_a_status_and_nothing_else() -> None:
@@ -211,6 +240,11 @@ async def test_it_answers_outside_every_limit(path: str) -> None:
         ({"checks": {"db": SECRET}}, "Check.check"),
         ({"checks": {"db": object()}}, "Check.check"),
         ({"checks": {"db": Check}}, "Check.check"),
+        ({"checks": {"db": lambda session: None}}, "Check.check"),
+        ({"checks": {"db": CircuitBreaker("a")}}, "Check.check"),
+        ({"checks": {"db": sessionmaker()}}, "Check.check"),
+        ({"checks": {"db": async_sessionmaker()}}, "Check.check"),
+        ({"checks": {"db": {"password": "hunter2"}}}, "Check.check"),
         ({"access": "short"}, "Health.access"),
     ],
 )
@@ -219,6 +253,7 @@ def test_a_wrong_setting_is_named(settings: Any, field: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
         Health(**settings)
     assert raised.value.field == field
+    assert "hunter2" not in str(raised.value)
 
 
 @pytest.mark.parametrize(("field", "value"), [("timeout", 0), ("timeout", None), ("ttl", -1)])

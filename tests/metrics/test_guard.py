@@ -91,6 +91,27 @@ async def test_the_scope_may_name_the_route() -> None:
     assert seen["GET", "__overflow__", "200"] == 100
 
 
+@pytest.mark.parametrize("route", [7, ["/a"], "\udcff", "x" * 10_000])
+async def test_what_is_no_route_is_no_label(route: Any) -> None:
+    """A mistake there spoils neither the request nor the scrape."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scope["asgi_guard.route"] = route
+        await hello(scope, receive, send)
+
+    guarded = metrics()(app)
+    assert (await get().run(guarded)).status == 200
+    ((_, label, _),) = counted(await scrape(guarded))
+    assert label in {"__unmatched__", "__overflow__"}
+
+
+@pytest.mark.parametrize("version", ["abc", "1.0.0.0", "", "0.0.1", "9" * 99])
+async def test_any_version_is_answered(version: str) -> None:
+    """What the scraper asks for may not exist."""
+    accept = {"accept": f"application/openmetrics-text; version={version}"}
+    assert (await get("/metrics", headers=accept).run(metrics()(hello))).status == 200
+
+
 async def test_an_error_is_a_500_and_a_cancelled_request_a_499() -> None:
     """Unless a status was sent before."""
 
@@ -260,6 +281,15 @@ async def test_access_is_for_those_who_may(access: Any, more: Any, status: int) 
     assert (await get("/metrics", **more).run(metrics(access=access)(hello))).status == status
 
 
+async def _later(scope: Any) -> bool:
+    return False
+
+
+class _Later:
+    async def __call__(self, scope: Any) -> bool:
+        return False
+
+
 @pytest.mark.parametrize(
     ("arguments", "field"),
     [
@@ -271,6 +301,12 @@ async def test_access_is_for_those_who_may(access: Any, more: Any, status: int) 
         ({"access": ["10.0.0.1/8"]}, "Metrics.access"),
         ({"access": []}, "Metrics.access"),
         ({"access": 5}, "Metrics.access"),
+        ({"access": b"a-token-for-the-scraper"}, "Metrics.access"),
+        ({"access": ["a-token-for-the-scraper"]}, "Metrics.access"),
+        ({"access": "192.168.100.0/24"}, "Metrics.access"),
+        ({"access": _later}, "Metrics.access"),
+        ({"access": _Later()}, "Metrics.access"),
+        ({"access": lambda: True}, "Metrics.access"),
     ],
 )
 def test_a_wrong_setting_is_named(arguments: dict[str, Any], field: str) -> None:
@@ -278,6 +314,7 @@ def test_a_wrong_setting_is_named(arguments: dict[str, Any], field: str) -> None
     with pytest.raises(ConfigurationError) as raised:
         Metrics(**arguments)
     assert raised.value.field == field
+    assert "scraper" not in str(raised.value) + repr(raised.value)
 
 
 def test_a_token_is_never_shown() -> None:

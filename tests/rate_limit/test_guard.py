@@ -6,7 +6,15 @@ from typing import Any
 import http_sf
 import pytest
 
-from asgi_guard import ConfigurationError, MemoryStore, Quota, RateLimit, Rule, header
+from asgi_guard import (
+    ConfigurationError,
+    MemoryStore,
+    Quota,
+    RateLimit,
+    RateLimiter,
+    Rule,
+    header,
+)
 from asgi_guard.testing import FakeClock
 from tests.driver import Exchange, connect, get, hello
 
@@ -126,6 +134,23 @@ async def test_a_refusal_names_every_violated_rule() -> None:
     assert int(exchange.headers["retry-after"]) > 60
 
 
+@pytest.mark.parametrize("name", [r"\u0000", "%d %s %", '"', "\\", "{retry}"])
+async def test_any_name_can_be_refused_by(name: str) -> None:
+    """Nothing in it is taken for a place to fill in."""
+    app = limited(Rule("1/minute", name=name))
+    await get().run(app)
+    assert json.loads((await get().run(app)).body)["violated-policies"] == [name]
+
+
+async def test_a_rule_keeps_no_set_that_somebody_else_can_change() -> None:
+    """What was checked stays as it was checked, and can be hashed."""
+    methods = {"post"}
+    rule = Rule("1/minute", methods=methods)
+    methods.clear()
+    assert rule.methods == frozenset({"POST"})
+    assert hash(rule) == hash(Rule("1/minute", methods={"POST"}))
+
+
 async def test_waiting_as_told_is_enough() -> None:
     """A client that obeys Retry-After is admitted."""
     clock = FakeClock(12.3)
@@ -187,6 +212,17 @@ async def test_only_the_violated_rule_counts_a_denial() -> None:
         (lambda: Rule("1/hour", key="client_ip"), "Rule.key"),  # type: ignore[arg-type]
         (lambda: Rule("1/hour", path="login"), "Rule.path"),
         (lambda: Rule("1/hour", path="/a*b"), "Rule.path"),
+        (lambda: Rule("1/hour", path="/a?b=1"), "Rule.path"),
+        (lambda: Rule("1/hour", path="/a#b"), "Rule.path"),
+        (lambda: Rule("1/hour", path="/a%20b"), "Rule.path"),
+        (lambda: Rule("1/hour", path="//a"), "Rule.path"),
+        (lambda: Rule("1/hour", path="/a//b"), "Rule.path"),
+        (lambda: Rule("1/hour", path="/über"), "Rule.name"),
+        (lambda: Rule("1/hour", key=lambda: "x"), "Rule.key"),  # type: ignore[misc,arg-type]
+        (lambda: Rule("1/hour", key=str), "Rule.key"),
+        (lambda: RateLimit("1/hour", store=MemoryStore), "RateLimit.store"),  # type: ignore[arg-type]
+        (lambda: RateLimit("1/hour", store=RateLimiter("1/hour")), "RateLimit.store"),  # type: ignore[arg-type]
+        (lambda: MemoryStore(clock=5), "MemoryStore.clock"),  # type: ignore[arg-type]
         (lambda: Rule("1/hour", path="/{a}/{a}"), "Rule.path"),
         (lambda: Rule("1/hour", path="/{a:colour}"), "Rule.path"),
         (lambda: Rule("1/hour", path="/{a"), "Rule.path"),

@@ -40,6 +40,15 @@ async def test_limiters_share_a_store() -> None:
     assert not (await second.hit("ann")).admitted
 
 
+async def test_limiters_of_other_quotas_do_not_share() -> None:
+    """Though they share a store, and their periods are alike."""
+    store = MemoryStore(clock=FakeClock())
+    wide, tight = RateLimiter("100/minute", store=store), RateLimiter("2/minute", store=store)
+    for _ in range(3):
+        await wide.hit("ann")
+    assert (await tight.hit("ann")).remaining == 1
+
+
 @pytest.mark.parametrize("store", ["redis", "memory", "", None, object(), "memory:///x"])
 def test_a_store_is_a_known_url_or_a_store(store: object) -> None:
     """Anything else is refused when the limiter is made."""

@@ -25,7 +25,19 @@ def test_the_notation_is_that_of_limits(notation: str, count: int, period: float
 
 @pytest.mark.parametrize(
     "notation",
-    ["", "many", "5/fortnight", "0/second", "-1/second", "5/0 second", "5/minute;9/hour", 5, None],
+    [
+        "",
+        "many",
+        "5/fortnight",
+        "0/second",
+        "-1/second",
+        "5/0 second",
+        "10 per 0 minutes",
+        "10/0minute",
+        "5/minute;9/hour",
+        5,
+        None,
+    ],
 )
 def test_what_cannot_be_read_is_refused(notation: object) -> None:
     """The error names the field, the value and what is allowed."""
@@ -36,7 +48,19 @@ def test_what_cannot_be_read_is_refused(notation: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "period"), [(0, 1.0), (-1, 1.0), (True, 1.0), (1.5, 1.0), (1, 0.0), (1, -1.0)]
+    ("count", "period"),
+    [
+        (10**15, 1.0),
+        (1, 5e-324),
+        (1, 1e308),
+        (1, 10**400),
+        (0, 1.0),
+        (-1, 1.0),
+        (True, 1.0),
+        (1.5, 1.0),
+        (1, 0.0),
+        (1, -1.0),
+    ],
 )
 def test_a_quota_has_a_count_and_a_period(count: int, period: float) -> None:
     """Both are above zero."""
