@@ -4,7 +4,7 @@ import inspect
 import re
 from collections.abc import Callable
 
-from asgi_guard.errors import ConfigurationError, Withheld
+from asgi_guard.errors import ConfigurationError
 
 _LONGEST_NAME = 100
 _CENTURY = 100 * 366 * 86400
@@ -79,7 +79,7 @@ def check_function(field: str, value: object, allowed: str, *, shown: object = N
 def check_question(field: str, value: Callable[..., object], allowed: str) -> None:
     """Require a function that can be called without arguments."""
     if isinstance(value, type) or not _takes(value, 0):
-        raise ConfigurationError(field, Withheld(value), allowed)
+        raise ConfigurationError(field, value, allowed)
 
 
 def _takes(function: Callable[..., object], arguments: int) -> bool:
