@@ -84,7 +84,7 @@ def check_question(field: str, value: Callable[..., object], allowed: str) -> No
 
 def _takes(function: Callable[..., object], arguments: int) -> bool:
     try:
-        inspect.signature(function).bind(*(None,) * arguments)
+        inspect.signature(function, follow_wrapped=False).bind(*(None,) * arguments)
     except TypeError:
         return False
     except ValueError:

@@ -1,6 +1,7 @@
 """Access: who may read an ops endpoint."""
 
 import hmac
+import inspect
 import ipaddress
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
@@ -10,7 +11,7 @@ from asgi_guard._checks import check_function
 from asgi_guard.errors import ConfigurationError, Withheld
 
 Access: TypeAlias = str | Sequence[str] | Callable[[Scope], bool] | None
-"""A bearer token, networks in CIDR notation, a function of the scope, or None for everybody."""
+"""A bearer token, networks in CIDR notation, a function that returns True for who may, or None."""
 
 AccessTest: TypeAlias = Callable[[Scope], bool]
 
@@ -33,10 +34,20 @@ def compile_access(field: str, access: object) -> AccessTest | None:
         return _bearer(field, access)
     if callable(access):
         check_function(field, access, _ALLOWED, shown=Withheld(access))
-        return access
+        return _strictly(access)
     if isinstance(access, list | tuple | set | frozenset) and access:
         return _networks(field, access)
     raise ConfigurationError(field, Withheld(access), _ALLOWED)
+
+
+def _strictly(allows: Callable[[Scope], bool]) -> AccessTest:
+    def is_allowed(scope: Scope) -> bool:
+        answer: object = allows(scope)
+        if inspect.iscoroutine(answer):
+            answer.close()  # an async function in disguise: what it returns is no answer, but true
+        return answer is True
+
+    return is_allowed
 
 
 def _bearer(field: str, token: str) -> AccessTest:

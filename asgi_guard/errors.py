@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 _LONGEST_VALUE = 200
-_URL = re.compile(r"(\w+://)[^'\"]+")
+_URL = re.compile(r"(\w+://).*", re.DOTALL)
 
 
 class GuardError(Exception):

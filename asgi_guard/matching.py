@@ -21,7 +21,7 @@ _PATTERNS = (
     "'/files/{name:path}', or '/api/*' for /api and everything below, as the app sees it: decoded, "
     "without query, white space or doubled slashes; leave it out for every path"
 )
-_METHOD = re.compile(r"[A-Za-z]+(-[A-Za-z]+)*")
+_METHOD = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _PATTERN = re.compile(r"/(?!/)([^?#%\s/]/?)*")
 _SLASHES = re.compile("/{2,}")
 _AUTHORITY = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
@@ -29,19 +29,26 @@ _NO_PART_OF_A_PATH = "/ \t\r\n\v\f"
 
 
 def app_path(scope: Scope) -> str:
-    """Return the path below `root_path`, in the one spelling that patterns are compared with.
+    """Return the path below `root_path`, in the plainest spelling that an app may serve alike.
 
-    A limit on `/login` must hold for every spelling that an app may serve as `/login`. So a slash
-    at the end does not count, nor does white space round the path (Starlette's routes let a line
-    feed pass), several slashes are one, and of a whole URL, as a client may send it, only the
-    path counts.
+    A slash at the end does not count, nor does white space round the path (Starlette's routes let
+    a line feed pass), several slashes are one, and of a whole URL, as a client may send it, only
+    the path counts.
     """
+    return _plain(_below_root(scope))
+
+
+def _below_root(scope: Scope) -> str:
     path: str = scope["path"]
-    if path[:1] != "/" or "//" in path:
-        path = _SLASHES.sub("/", _AUTHORITY.sub("", path.strip()))
     root: str = scope.get("root_path", "")
     if root and path.startswith(root) and path[len(root) : len(root) + 1] in {"", "/"}:
-        path = path[len(root) :]
+        return path[len(root) :]
+    return path
+
+
+def _plain(path: str) -> str:
+    if path[:1] != "/" or "//" in path:
+        path = _SLASHES.sub("/", _AUTHORITY.sub("", path.strip()))
     return path.rstrip(_NO_PART_OF_A_PATH) or "/"
 
 
@@ -58,7 +65,11 @@ def compile_matcher(owner: str, path: str | None, methods: Iterable[str] | None)
         # A websocket handshake is a GET on the wire, and says so in no other way.
         if allowed is not None and scope.get("method", "GET").upper() not in allowed:
             return False
-        return test is None or test(app_path(scope))
+        if test is None:
+            return True
+        # A limit must hold for every spelling that an app may serve: as it came, and plainly.
+        path = _below_root(scope)
+        return test(path) or test(_plain(path))
 
     return matches
 

@@ -30,7 +30,6 @@ class Response:
         ended: When the last message was sent, on `perf_counter`; 0 before.
         fields: Header fields to add when it begins.
         after_last: What to call once the last message is out.
-        over: Whether that has been called.
         keeps_500: Whether a bare 500 is kept back for a moment.
         kept: The response that was kept back, if one was.
     """
@@ -40,7 +39,6 @@ class Response:
     ended: float = 0.0
     fields: tuple[tuple[bytes, bytes], ...] = ()
     after_last: tuple[Callable[[], None], ...] = ()
-    over: bool = False
     keeps_500: bool = False
     kept: KeptResponse | None = None
     _trailers: bool = False
@@ -88,6 +86,13 @@ class Response:
             return self._send_last(message)
         return self._send(message)
 
+    def call_now(self, call: Callable[[], None]) -> None:
+        """Call now what was to be called after the last message, if that has not happened."""
+        others = tuple(each for each in self.after_last if each is not call)
+        if len(others) < len(self.after_last):
+            self.after_last = others
+            call()
+
     async def release_kept(self) -> None:
         """Send what was kept back, if anything was."""
         if self.kept is not None:
@@ -102,7 +107,6 @@ class Response:
         try:
             await self._send(message)
         finally:
-            self.over = True
             calls, self.after_last = self.after_last, ()  # once, whatever an app sends after it
             for call in calls:
                 call()

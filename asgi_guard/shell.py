@@ -7,7 +7,6 @@ one `Response` that all of them share, which saves each of them a wrapper round 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
-from weakref import WeakSet
 
 from asgi_guard._asgi import REQUEST_TYPES, ASGIApp, Receive, Scope, Send
 from asgi_guard.errors import ConfigurationError
@@ -38,8 +37,6 @@ class Shell(ABC):
         inner: What handles a request after this guard; default: the app.
     """
 
-    _has_twin: bool = False
-
     def __init__(self, guard: object, app: ASGIApp, inner: Handle | None = None) -> None:
         if not callable(app):
             raise ConfigurationError(f"{type(guard).__name__}(app)", app, "an ASGI app")
@@ -47,12 +44,6 @@ class Shell(ABC):
         self._mark = f"asgi_guard.{type(guard).__name__}.{id(guard)}"
         self._app = app
         self._inner: Handle = end_of_stack(app) if inner is None else inner
-        # Only a guard that has been put round something twice can be met twice.
-        twins = [shell for shell in _shells if shell._guard is guard]
-        if twins:
-            for shell in (self, *twins):
-                shell._has_twin = True
-        _shells.add(self)
 
     @abstractmethod
     def handle(self, scope: Scope, receive: Receive, response: Response) -> Awaitable[None]:
@@ -61,21 +52,10 @@ class Shell(ABC):
     # A coroutine function: servers take an app that is none for ASGI 2.
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request, and pass on everything else."""
-        if scope["type"] not in REQUEST_TYPES:
-            await self._app(scope, receive, send)
-        elif self._has_twin:
-            await self._once(scope, receive, send)
-        else:
-            await self.handle(scope, receive, Response(send))
-
-    async def _once(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._mark in scope:
+        if scope["type"] not in REQUEST_TYPES or self._mark in scope:
             return await self._app(scope, receive, send)
         scope[self._mark] = True
         try:
             await self.handle(scope, receive, Response(send))
         finally:
             scope.pop(self._mark, None)
-
-
-_shells: WeakSet[Shell] = WeakSet()

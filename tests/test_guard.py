@@ -146,6 +146,7 @@ def test_an_app_can_be_called(app: Any) -> None:
     [
         "redis://user:pa/ss@host",
         "redis://user:p@ss@host",
+        "redis://:p'ss@host",
         "postgresql://host/db?password=pass",
         ["amqp://user:pass@host"],
     ],

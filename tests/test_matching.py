@@ -75,6 +75,25 @@ def test_paths_are_seen_below_the_root_path(root: str, path: str, seen: str) -> 
     assert app_path(http_scope(path, root_path=root)) == seen
 
 
+@pytest.mark.parametrize(
+    ("template", "path"),
+    [
+        ("/files/{name:path}", "/files/"),
+        ("/a/{p:path}/b", "/a//b"),
+        ("/a/{p:path}/", "/a//"),
+        ("/users/{id}", "/users/ "),
+        ("/users/{id}", "/users/\t"),
+    ],
+)
+async def test_what_a_route_serves_its_own_template_matches(template: str, path: str) -> None:
+    """Convertors take what plain spelling takes away."""
+    app = Starlette(routes=[Route(template, _answer)])
+    assert (await get(path).run(app)).status == 200
+    matcher = compile_matcher("Rule", template, None)
+    assert matcher is not None
+    assert matcher(http_scope(path))
+
+
 async def _answer(request: Any) -> PlainTextResponse:
     return PlainTextResponse("in")
 

@@ -21,7 +21,7 @@ class Breakers:
     It is also found inside exception groups (as task groups raise them) and as the `__cause__` of
     another error. A group that holds an unrelated error passes unchanged, as does everything
     once the response has begun. A bare 500 is held back until the app has ended, but no longer than
-    twenty turns of the event loop: frameworks send one before they let the error out.
+    a twentieth of a second: frameworks send one before they let the error out.
 
     What the client sees: 503 with problem details (RFC 9457) that name no downstream, and
     `Retry-After` from the breaker that will take longest. An accepted websocket is closed with

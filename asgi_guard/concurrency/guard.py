@@ -101,12 +101,13 @@ class ConcurrencyShell(Shell):
                 await self.permits.wait(ledger)
             except ConcurrencyExceeded as refused:
                 return await _OVERLOADED.answer(scope, receive, response.send, refused.retry_after)
-        response.after_last += (ledger.give_back,)
+        give_back = ledger.give_back
+        response.after_last += (give_back,)
         try:
             await self._inner(scope, receive, response)
         finally:
-            if not response.over:
-                ledger.give_back()
+            if response.after_last:
+                response.call_now(give_back)
 
 
 _OVERLOADED = Refusal(

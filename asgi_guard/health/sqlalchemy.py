@@ -3,9 +3,10 @@
 from collections.abc import Awaitable, Callable
 
 from sqlalchemy import Engine, text
-from sqlalchemy.orm import sessionmaker
+from sqlalchemy.orm import scoped_session, sessionmaker
 
 _QUESTION = text("SELECT 1")
+_MAKERS = {"async_scoped_session", "async_sessionmaker"}  # they cannot be imported without greenlet
 
 
 def ping(engine: object) -> Callable[[], Awaitable[object] | object] | None:
@@ -20,7 +21,7 @@ def ping(engine: object) -> Callable[[], Awaitable[object] | object] | None:
 
 def is_session_maker(check: object) -> bool:
     """Tell whether this makes sessions: it can be called, and asks the database nothing."""
-    return isinstance(check, sessionmaker) or type(check).__name__ == "async_sessionmaker"
+    return isinstance(check, sessionmaker | scoped_session) or type(check).__name__ in _MAKERS
 
 
 def _ping(engine: Engine) -> Callable[[], object]:

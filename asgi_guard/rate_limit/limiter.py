@@ -1,7 +1,7 @@
 """Rate limiting without HTTP."""
 
 from asgi_guard._checks import check_count
-from asgi_guard.errors import ConfigurationError
+from asgi_guard.errors import ConfigurationError, Withheld
 from asgi_guard.rate_limit.decision import Decision
 from asgi_guard.rate_limit.memory import MemoryStore
 from asgi_guard.rate_limit.quota import Quota, parse_quota
@@ -20,8 +20,9 @@ def open_store(field: str, store: object) -> Store:
         return MemoryStore()
     is_store = all(callable(getattr(store, method, None)) for method in ("counter", "hit"))
     if isinstance(store, type) or not is_store:
+        shown = Withheld(store) if isinstance(store, str) and "@" in store else store
         raise ConfigurationError(
-            field, store, f"{MEMORY_STORE!r} for one of its own, or a Store such as MemoryStore()"
+            field, shown, f"{MEMORY_STORE!r} for one of its own, or a Store such as MemoryStore()"
         )
     return store  # type: ignore[return-value]  # a protocol's signature cannot be asked for
 

@@ -10,7 +10,7 @@ from asgi_guard.errors import ConfigurationError
 
 _LARGEST = 10**15 - 1  # of an integer in a header field (RFC 9651, section 3.3.1)
 _SHORTEST = 0.001
-_NO_MULTIPLE = re.compile(r"(/|per)\s*0+(?!\d)")
+_NO_MULTIPLE = re.compile(r"(/|per)\s*0+(?!\d)", re.IGNORECASE)
 _NOTATION = (
     "'<count>/<period>' such as '300/minute', '10 per 5 seconds', '1000/2 hours'; count and "
     "multiple from 1 up; period second, minute, hour, day, month (30 days) or year (360 days)"

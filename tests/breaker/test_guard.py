@@ -141,17 +141,71 @@ async def test_what_has_begun_is_not_begun_again() -> None:
 
 
 async def test_a_streamed_500_is_not_held_back() -> None:
-    """Once a 500 has a body that goes on, it is the app's answer."""
+    """With its second chunk, at the latest, it is the app's answer."""
     exchange = get()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 500, "headers": []})
         await send({"type": "http.response.body", "body": b"a", "more_body": True})
-        assert exchange.status == 500
-        await send({"type": "http.response.body", "body": b"b"})
+        await send({"type": "http.response.body", "body": b"b", "more_body": True})
+        assert (exchange.status, exchange.body) == (500, b"ab")
+        await send({"type": "http.response.body", "body": b"c"})
 
     await exchange.run(Breakers()(app))
-    assert exchange.body == b"ab"
+    assert exchange.body == b"abc"
+
+
+async def test_a_500_without_a_body_yet_is_not_held_back_for_long() -> None:
+    """The first chunk of a stream may take its time."""
+    exchange = get()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        async with asyncio.timeout(10):
+            while not exchange.sent:  # noqa: ASYNC110 - an exchange is a list, and tells nobody
+                await asyncio.sleep(0.01)
+        await send({"type": "http.response.body", "body": b"at last"})
+
+    await exchange.run(Breakers()(app))
+    assert (exchange.status, exchange.body) == (500, b"at last")
+
+
+async def test_a_server_that_fails_late_is_heard() -> None:
+    """Nothing is sent after the failure, and the request sees it."""
+    tried: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body", "body": b"sorry"})
+        async with asyncio.timeout(10):
+            while not tried:  # noqa: ASYNC110 - a list tells nobody
+                await asyncio.sleep(0.01)
+
+    async def send(message: Any) -> None:
+        tried.append(message["type"])
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await Breakers()(app)(get().scope, get().receive, send)
+    assert tried == ["http.response.start"]
+
+
+async def test_a_middleware_may_take_a_moment_to_pass_the_error_on() -> None:
+    """Between the framework and the guard."""
+
+    async def framework(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body", "body": b"sorry"})
+        raise refusal()
+
+    async def middleware(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await framework(scope, receive, send)
+        except Exception:
+            await asyncio.sleep(0.001)
+            raise
+
+    assert (await get().run(Breakers()(middleware))).status == 503
 
 
 async def sent(exchange: Exchange) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from asgi_guard import ConcurrencyLimit, ConfigurationError, Permits
+from asgi_guard import Breakers, ConcurrencyLimit, ConfigurationError, Permits
 from tests.driver import Exchange, connect, get, hello, http_scope
 
 
@@ -102,6 +102,60 @@ async def test_a_permit_comes_back_once_however_often_a_response_ends() -> None:
     for _ in range(3):
         await get().run(guarded)
     assert guarded.snapshot().in_flight == 0
+
+
+@pytest.mark.parametrize("ends", ["raises", "is cancelled"])
+async def test_a_permit_comes_back_once_though_the_last_byte_is_still_on_its_way(
+    ends: str,
+) -> None:
+    """The app ends while another task of it is in `send`."""
+    drained, sending = asyncio.Event(), list[asyncio.Task[None]]()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        last = {"type": "http.response.body", "body": b"x"}
+        sending.append(asyncio.ensure_future(send(last)))
+        await asyncio.sleep(0 if ends == "raises" else 60)
+        raise ConnectionResetError
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            await drained.wait()
+
+    guarded = ConcurrencyLimit(1)(app)
+    task = asyncio.ensure_future(guarded(http_scope(), get().receive, send))
+    await settle()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert guarded.snapshot().in_flight == 0
+    drained.set()
+    await asyncio.gather(*sending)
+    assert guarded.snapshot().in_flight == 0
+
+
+async def test_a_permit_comes_back_once_from_a_500_that_was_sent_late() -> None:
+    """The request is cancelled while a response that was kept back is on its way."""
+    drained, permits = asyncio.Event(), Permits(1)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body", "body": b"x"})
+        await asyncio.sleep(60)
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            blocked.set()
+            await drained.wait()
+
+    blocked = asyncio.Event()
+    guarded = ConcurrencyLimit(permits)(Breakers()(app))
+    task = asyncio.ensure_future(guarded(http_scope(), get().receive, send))
+    await asyncio.wait_for(blocked.wait(), 10)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    drained.set()
+    await settle()
+    assert permits.snapshot().in_flight == 0
 
 
 async def test_the_last_byte_is_out_when_the_server_says_so() -> None:

@@ -1,5 +1,6 @@
 """Starlette and FastAPI: both ways of installing, one route, and what their errors become."""
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -8,11 +9,12 @@ from fastapi import APIRouter, Depends, FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
-from asgi_guard import CircuitBreaker, Guard, Metrics, RateLimit
+from asgi_guard import CircuitBreaker, ConcurrencyLimit, Guard, Metrics, Permits, RateLimit
 
 
 def client(app: Any) -> httpx.AsyncClient:
@@ -62,6 +64,47 @@ async def test_an_open_circuit_is_503_however_it_is_installed(kind: str, way: st
     assert int(refused.headers["retry-after"]) in range(1, 6)
     if way != "round":
         assert len(refused.headers.get_list("ratelimit")) == 1
+
+
+class Passing(BaseHTTPMiddleware):
+    """The base class that half of all middleware stands on."""
+
+    async def dispatch(self, request: Request, call_next: Any) -> Any:
+        """Pass the request on."""
+        return await call_next(request)
+
+
+@pytest.mark.parametrize("mounted", [False, True])
+@pytest.mark.parametrize("way", ["added", "round"])
+async def test_an_open_circuit_is_503_through_base_http_middleware(
+    way: str, *, mounted: bool
+) -> None:
+    """It sends the inner 500 in pieces, and raises the error after them."""
+    breaker, inner = with_breaker("starlette")
+    app = Starlette(routes=[Mount("/m", inner)]) if mounted else inner
+    app.add_middleware(Passing)
+    guard = Guard(breakers=[breaker])
+    if way == "added":
+        app.add_middleware(guard)
+    async with client(app if way == "added" else guard(app)) as http:
+        path = "/m/" if mounted else "/"
+        with pytest.raises(ConnectionResetError):
+            await http.get(path)
+        assert (await http.get(path)).status_code == 503
+
+
+async def test_a_twin_that_is_made_during_the_first_request_acts_once() -> None:
+    """Starlette makes its middleware when it is first called."""
+    guard = Guard(
+        rate_limit=RateLimit("10/minute"), concurrency=ConcurrencyLimit(Permits(1), max_waiting=0)
+    )
+    inner = Starlette(routes=[Route("/x", answer)])
+    inner.add_middleware(guard)
+    async with client(guard(Starlette(routes=[Mount("/m", inner)]))) as http:
+        for _ in range(2):
+            response = await asyncio.wait_for(http.get("/m/x"), 10)
+            assert response.status_code == 200
+            assert len(response.headers.get_list("ratelimit")) == 1
 
 
 async def test_a_guard_on_one_route() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
-from sqlalchemy.orm import sessionmaker
+from sqlalchemy.orm import scoped_session, sessionmaker
 
 from asgi_guard import (
     Check,
@@ -244,6 +244,7 @@ async def test_it_answers_outside_every_limit(path: str) -> None:
         ({"checks": {"db": CircuitBreaker("a")}}, "Check.check"),
         ({"checks": {"db": sessionmaker()}}, "Check.check"),
         ({"checks": {"db": async_sessionmaker()}}, "Check.check"),
+        ({"checks": {"db": scoped_session(sessionmaker())}}, "Check.check"),
         ({"checks": {"db": {"password": "hunter2"}}}, "Check.check"),
         ({"access": "short"}, "Health.access"),
     ],

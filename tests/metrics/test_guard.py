@@ -6,6 +6,7 @@ import gzip
 import os
 import subprocess
 import sys
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -288,6 +289,15 @@ async def _later(scope: Any) -> bool:
 class _Later:
     async def __call__(self, scope: Any) -> bool:
         return False
+
+
+@pytest.mark.parametrize(
+    "access",
+    [lambda scope, *_: _later(scope), partial(_Later()), lambda scope: "yes", lambda scope: 1],
+)
+async def test_access_is_true_and_nothing_like_it(access: Any) -> None:
+    """An async function in disguise answers with a coroutine, which is no answer."""
+    assert (await get("/metrics").run(metrics(access=access)(hello))).status == 403
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The rate limit as a guard: whom it charges, for what, and what it says."""
 
 import json
+from functools import wraps
 from typing import Any
 
 import http_sf
@@ -249,6 +250,27 @@ async def test_a_key_that_is_no_string_is_named() -> None:
     app = limited(Rule("1/minute", key=lambda scope: scope["headers"]))
     with pytest.raises(TypeError, match=r"a key function returned \[\]; allowed: a string"):
         await get().run(app)
+
+
+async def test_a_decorated_key_is_judged_by_its_own_arguments() -> None:
+    """`functools.wraps` shows those of the function inside."""
+
+    def inner(scope: Any, database: object) -> str:
+        return "x"
+
+    @wraps(inner)
+    def key(scope: Any) -> str:
+        return inner(scope, None)
+
+    assert await statuses(limited(Rule("1/hour", key=key)), get(), get()) == [200, 429]
+
+
+def test_no_store_shows_a_password() -> None:
+    """Whether or not it has a scheme."""
+    for store in ("redis://user:secret@host", "user:secret@host"):
+        with pytest.raises(ConfigurationError) as raised:
+            RateLimit("1/hour", store=store)
+        assert "secret" not in str(raised.value)
 
 
 def test_an_async_key_is_refused() -> None:
