@@ -16,3 +16,9 @@ def guard(request: pytest.FixtureRequest) -> ASGIGuard:
 def refuser(request: pytest.FixtureRequest) -> Refuser:
     """Return a guard that can be made to refuse."""
     return REFUSERS[request.param]
+
+
+@pytest.fixture(params=sorted(name for name, each in REFUSERS.items() if each.takes_websockets))
+def socket_refuser(request: pytest.FixtureRequest) -> Refuser:
+    """Return a guard that can be made to refuse a websocket."""
+    return REFUSERS[request.param]

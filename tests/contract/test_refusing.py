@@ -30,35 +30,29 @@ async def test_a_refused_head_has_no_body(refuser: Refuser) -> None:
     assert (exchange.status, exchange.body) == (refuser.status, b"")
 
 
-async def test_a_refused_websocket_gets_the_same_answer(refuser: Refuser) -> None:
+async def test_a_refused_websocket_gets_the_same_answer(socket_refuser: Refuser) -> None:
     """Where the server can send an HTTP response in place of the accept."""
-    if not refuser.takes_websockets:
-        return
-    app = refuser.guard()(refuser.app)
-    async with refuser.full(app):
+    app = socket_refuser.guard()(socket_refuser.app)
+    async with socket_refuser.full(app):
         exchange = await connect().run(app)
     kinds = [message["type"] for message in exchange.sent]
     assert kinds == ["websocket.http.response.start", "websocket.http.response.body"]
-    assert exchange.status == json.loads(exchange.body)["status"] == refuser.status
+    assert exchange.status == json.loads(exchange.body)["status"] == socket_refuser.status
     assert int(exchange.headers["retry-after"]) >= 1
 
 
-async def test_a_refused_websocket_is_closed_elsewhere(refuser: Refuser) -> None:
+async def test_a_refused_websocket_is_closed_elsewhere(socket_refuser: Refuser) -> None:
     """A close before the accept: servers turn it into 403."""
-    if not refuser.takes_websockets:
-        return
-    app = refuser.guard()(refuser.app)
-    async with refuser.full(app):
+    app = socket_refuser.guard()(socket_refuser.app)
+    async with socket_refuser.full(app):
         exchange = await connect(denial=False).run(app)
     assert exchange.sent == [{"type": "websocket.close", "code": 1013}]
 
 
-async def test_a_websocket_that_left_is_not_answered(refuser: Refuser) -> None:
+async def test_a_websocket_that_left_is_not_answered(socket_refuser: Refuser) -> None:
     """Nobody is there to read a refusal."""
-    if not refuser.takes_websockets:
-        return
-    app = refuser.guard()(refuser.app)
-    async with refuser.full(app):
+    app = socket_refuser.guard()(socket_refuser.app)
+    async with socket_refuser.full(app):
         gone = Exchange(websocket_scope(), [{"type": "websocket.disconnect", "code": 1006}])
         await gone.run(app)
     assert gone.sent == []
