@@ -13,6 +13,8 @@ from asgi_guard import (
     Health,
     Metrics,
     RateLimit,
+    Rule,
+    header,
 )
 from asgi_guard._asgi import ASGIApp, ASGIGuard
 from tests.benchmarks.frames import Frame
@@ -41,6 +43,7 @@ def our_stacks(frame: Frame) -> list[Stack]:
         _stack(frame, "Breakers", lambda _: Breakers([_breaker()]), answers_open_circuits),
         _stack(frame, "Metrics", lambda _: Metrics(registry=CollectorRegistry()), reports(_COUNT)),
         _stack(frame, "Health", lambda _: Health(), answers("/livez"), answers("/health")),
+        full_stack_of_rules(frame),
         full_stack(frame),
     ]
 
@@ -51,14 +54,31 @@ def rate_limit(frame: Frame) -> Stack:
 
 
 def full_stack(frame: Frame) -> Stack:
-    """Return all our guards as one configuration object."""
+    """Return all our guards as one configuration object, with one rule for everything."""
+    return _full_stack(frame, "Guard", lambda to: RateLimit(to.quota))
+
+
+def full_stack_of_rules(frame: Frame) -> Stack:
+    """Return the same with the three rules of the README, of which one applies."""
+    return _full_stack(
+        frame,
+        "Guard, README's 3 rules",
+        lambda to: RateLimit(
+            to.quota,
+            Rule("5/minute", path="/login", methods={"POST"}),
+            Rule("10000/hour", path="/api/*", key=header("x-api-key")),
+        ),
+    )
+
+
+def _full_stack(frame: Frame, name: str, limit: Callable[[Settings], RateLimit]) -> Stack:
     return _stack(
         frame,
-        "Guard",
+        name,
         lambda to: Guard(
             health=Health(),
             metrics=Metrics(registry=CollectorRegistry()),
-            rate_limit=RateLimit(to.quota),
+            rate_limit=limit(to),
             concurrency=ConcurrencyLimit(to.at_once),
             breakers=[_breaker()],
         ),
