@@ -12,9 +12,6 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 # (plain mappings, typed dictionaries), and none of those accepts the other's.
 ASGIApp: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
-REQUEST_TYPES = frozenset({"http", "websocket"})
-"""The scope types that guards look at; every other type passes through untouched."""
-
 
 class ASGIGuard(Protocol):
     """A guard: calling it with an ASGI app returns an ASGI app."""

@@ -1,23 +1,23 @@
 """The one configuration object."""
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from asgi_guard._asgi import ASGIApp, Receive, Scope
+from asgi_guard._asgi import ASGIApp
 from asgi_guard._checks import check_name
 from asgi_guard.breaker.breaker import CircuitBreaker
-from asgi_guard.breaker.guard import Breakers, BreakersShell
-from asgi_guard.concurrency.guard import ConcurrencyLimit, ConcurrencyShell
+from asgi_guard.breaker.guard import Breakers, BreakersLayer
+from asgi_guard.concurrency.guard import ConcurrencyLayer, ConcurrencyLimit
 from asgi_guard.errors import ConfigurationError
-from asgi_guard.health.guard import Health, HealthShell
-from asgi_guard.metrics.guard import Metrics, MetricsShell
+from asgi_guard.health.guard import Health, HealthEndpoints
+from asgi_guard.metrics.guard import Metrics, MetricsEndpoint, MetricsLayer
+from asgi_guard.ops import Answer, Endpoints
 from asgi_guard.parts import Parts
 from asgi_guard.pools.snapshot import PoolSource
-from asgi_guard.rate_limit.guard import RateLimit, RateLimitShell
-from asgi_guard.response import Response
-from asgi_guard.shell import Handle, Shell, end_of_stack
+from asgi_guard.rate_limit.guard import RateLimit, RateLimitLayer
+from asgi_guard.shell import Layer, Shell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,37 +70,23 @@ class Guard:
         object.__setattr__(self, "pools", MappingProxyType(_engines(self.pools)))
 
     def __call__(self, app: ASGIApp) -> ASGIApp:
-        """Wrap an ASGI app in every guard that is set, innermost first."""
-        inner = end_of_stack(app)
-        if self.breakers:
-            inner = BreakersShell(Breakers(self.breakers), app, inner).handle
-        caps: list[ConcurrencyShell] = []
-        for cap in reversed(_caps(self.concurrency)):
-            caps.append(ConcurrencyShell(cap, app, inner))
-            inner = caps[-1].handle
-        limits: list[RateLimitShell] = []
-        if self.rate_limit is not None:
-            limits.append(RateLimitShell(self.rate_limit, app, inner))
-            inner = limits[-1].handle
-        breakers, pools = tuple(self.breakers), _watch(self.pools)
-        parts = Parts(tuple(limits), tuple(reversed(caps)), breakers, pools)
-        if self.metrics is not None:
-            inner = MetricsShell(self.metrics, app, inner, parts).handle
+        """Wrap an ASGI app in every guard that is set."""
+        limits = [] if self.rate_limit is None else [RateLimitLayer(self.rate_limit)]
+        caps = [ConcurrencyLayer(cap) for cap in _caps(self.concurrency)]
+        breakers = tuple(self.breakers)
+        parts = Parts(tuple(limits), tuple(caps), breakers, _watch(self.pools))
+        answers: dict[str, Answer] = {}
+        measures: list[Layer] = []
         if self.health is not None:
-            inner = HealthShell(self.health, app, inner, parts).handle
-        return GuardShell(self, app, inner)
-
-
-class GuardShell(Shell):
-    """The ASGI app that a `Guard` returns: its stack for requests, the app for everything else."""
-
-    def __init__(self, settings: Guard, app: ASGIApp, stack: Handle) -> None:
-        super().__init__(settings, app, stack)
-        self.handle = stack  # type: ignore[assignment, method-assign]  # no call between
-
-    def handle(self, scope: Scope, receive: Receive, response: Response) -> Awaitable[None]:
-        """Hand the request to the outermost guard."""
-        return self._inner(scope, receive, response)
+            answers |= HealthEndpoints(self.health, parts).answers
+        if self.metrics is not None:
+            answers |= MetricsEndpoint(self.metrics).answers
+            measures.append(MetricsLayer(self.metrics, parts))
+        layers: list[Layer] = [Endpoints(answers)] if answers else []
+        layers += [*measures, *limits, *caps]
+        if breakers:
+            layers.append(BreakersLayer())
+        return Shell(self, app, layers)
 
 
 def _caps(concurrency: object) -> tuple[ConcurrencyLimit, ...]:

@@ -73,6 +73,18 @@ def bounded(key: str) -> str:
     return digest(key.encode("utf-8", "surrogatepass"))
 
 
+def compile_key(key: Key) -> Key:
+    """Return the key function, with a bound on what it returns where it has none of its own."""
+    if key is client_ip or isinstance(key, HeaderKey):
+        return key
+
+    def bounded_key(scope: Scope) -> str | None:
+        found = key(scope)
+        return None if found is None else bounded(found)
+
+    return bounded_key
+
+
 @dataclass(frozen=True, slots=True)
 class HeaderKey:
     """Keys a request by the hash of a header field's value; made by `header()`."""

@@ -6,7 +6,7 @@ framework is looked up: what a framework would answer with 404 is matched like e
 
 import re
 from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from typing import Generic, TypeAlias, TypeVar
 
 from starlette.routing import compile_path
 
@@ -15,6 +15,10 @@ from asgi_guard.errors import ConfigurationError
 
 Matcher: TypeAlias = Callable[[Scope], bool]
 PathTest: TypeAlias = Callable[[str], bool]
+T = TypeVar("T")
+
+_MOST_KNOWN = 1024
+_LONGEST_KNOWN = 128
 
 _PATTERNS = (
     "a path from the root: '/login' exactly, '/users/{id}' with one segment for id, "
@@ -72,6 +76,41 @@ def compile_matcher(owner: str, path: str | None, methods: Iterable[str] | None)
         return test(path) or test(_plain(path))
 
     return matches
+
+
+class Choice(Generic[T]):
+    """Which of several things apply to a request, remembered for the paths asked for last.
+
+    Args:
+        items: The things in order, each with its matcher; None for what always applies.
+
+    Attributes:
+        fixed: All things, where there is nothing to choose.
+    """
+
+    def __init__(self, items: Iterable[tuple[Matcher | None, T]]) -> None:
+        self._items = tuple(items)
+        self._known: dict[tuple[object, ...], tuple[T, ...]] = {}
+        chooses = any(matches is not None for matches, _ in self._items)
+        self.fixed: tuple[T, ...] = () if chooses else tuple(item for _, item in self._items)
+
+    def of(self, scope: Scope) -> tuple[T, ...]:
+        """Return what applies to a request, in order."""
+        asked = (scope["path"], scope.get("method"), scope.get("root_path"))
+        chosen = self._known.get(asked)
+        return self._choose(scope, asked) if chosen is None else chosen
+
+    def __len__(self) -> int:
+        """Return the number of choices remembered."""
+        return len(self._known)
+
+    def _choose(self, scope: Scope, asked: tuple[object, ...]) -> tuple[T, ...]:
+        chosen = tuple(item for matches, item in self._items if matches is None or matches(scope))
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()  # whoever invents paths makes others slower by a few regexes
+        if len(scope["path"]) <= _LONGEST_KNOWN:
+            self._known[asked] = chosen
+        return chosen
 
 
 def check_methods(field: str, methods: object) -> frozenset[str]:

@@ -1,23 +1,49 @@
-"""What the ops endpoints have in common: they are read, by those who may."""
+"""Ops endpoints: answered outside every limit, to those who may read them."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeAlias
 
 from starlette.responses import PlainTextResponse
 
 from asgi_guard._asgi import Receive, Scope, Send
+from asgi_guard.exchange import Exchange
+from asgi_guard.matching import app_path, spellings
 from asgi_guard.refusal import Refusal
+from asgi_guard.shell import Admission, Layer
+
+Answer: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+"""What answers a request to read an endpoint."""
 
 _READS = frozenset({"GET", "HEAD"})
 _FORBIDDEN = Refusal(403, "Forbidden", "This endpoint is not for this client.")
 
 
-def is_read(scope: Scope) -> bool:
-    """Tell whether the request only wants to read."""
-    return scope["method"] in _READS
+class Endpoints(Layer):
+    """The ops endpoints of one stack: one look at the path for all of them.
 
+    Args:
+        answers: What answers, by path below `root_path`.
+    """
 
-async def answer_method(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer that the endpoint can only be read."""
-    headers = {"allow": "GET, HEAD", "cache-control": "no-store"}
-    await PlainTextResponse("Method Not Allowed", 405, headers)(scope, receive, send)
+    def __init__(self, answers: Mapping[str, Answer]) -> None:
+        self._answers = dict(answers)
+        self._spellings = spellings(answers)
+
+    def admit(self, exchange: Exchange) -> Admission:
+        """Answer a request for one of the endpoints, and admit every other."""
+        scope = exchange.scope
+        if scope["path"] in self._spellings or scope.get("root_path"):
+            answer = self._answers.get(app_path(scope))
+            if answer is not None:
+                return self._answer(answer, exchange)
+        return None
+
+    async def _answer(self, answer: Answer, exchange: Exchange) -> bool:
+        if exchange.scope["method"] not in _READS:
+            headers = {"allow": "GET, HEAD", "cache-control": "no-store"}
+            answer = PlainTextResponse("Method Not Allowed", 405, headers)
+        await answer(exchange.scope, exchange.receive, exchange.send)
+        return False
 
 
 async def answer_forbidden(scope: Scope, receive: Receive, send: Send) -> None:

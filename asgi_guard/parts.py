@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from asgi_guard.breaker.breaker import CircuitBreaker
-from asgi_guard.concurrency.guard import ConcurrencyShell
+from asgi_guard.concurrency.guard import ConcurrencyLayer
 from asgi_guard.pools.snapshot import PoolSource
-from asgi_guard.rate_limit.guard import RateLimitShell
+from asgi_guard.rate_limit.guard import RateLimitLayer
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
@@ -20,7 +20,7 @@ class Parts:
         pools: The watched pools, by name.
     """
 
-    rate_limits: tuple[RateLimitShell, ...] = ()
-    concurrency: tuple[ConcurrencyShell, ...] = ()
+    rate_limits: tuple[RateLimitLayer, ...] = ()
+    concurrency: tuple[ConcurrencyLayer, ...] = ()
     breakers: tuple[CircuitBreaker, ...] = ()
     pools: Mapping[str, PoolSource] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from uuid import uuid4
 
 from asgi_guard._asgi import Message, Receive, Scope, Send
+from asgi_guard.exchange import Exchange
 
 PROBLEM_TYPES = "https://iana.org/assignments/http-problem-types#"
 """Where draft-ietf-httpapi-ratelimit-headers registers its problem types."""
@@ -55,6 +56,13 @@ class Refusal:
         problem["detail"] = f"{detail} Retry in {_SECONDS} s."
         with_wait = json.dumps(problem).encode().replace(b"%", b"%%")
         self._body_with_wait = with_wait.replace(_SECONDS.encode(), b"%d")
+
+    async def refuse(
+        self, exchange: Exchange, retry_after: float | None, fields: HeaderFields = ()
+    ) -> bool:
+        """Refuse a request; return False: it is not admitted."""
+        await self.answer(exchange.scope, exchange.receive, exchange.send, retry_after, fields)
+        return False
 
     async def answer(
         self,

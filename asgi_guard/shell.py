@@ -1,61 +1,108 @@
-"""Shells: the ASGI apps that guards return.
+"""Shells: the ASGI apps that guards return, and the layers that they are made of."""
 
-Within a stack, guards do not call each other through ASGI: they pass the request inwards with the
-one `Response` that all of them share, which saves each of them a wrapper round `send`.
-"""
+from collections.abc import Awaitable, Iterator, Sequence
+from typing import Any, ClassVar, TypeAlias
 
-from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias
-
-from asgi_guard._asgi import REQUEST_TYPES, ASGIApp, Receive, Scope, Send
+from asgi_guard._asgi import ASGIApp, Receive, Scope, Send
 from asgi_guard.errors import ConfigurationError
-from asgi_guard.response import Response
+from asgi_guard.exchange import Exchange
 
-Handle: TypeAlias = Callable[[Scope, Receive, Response], Awaitable[None]]
-"""What handles a request further in: the next guard, or in the end the app."""
-
-
-def end_of_stack(app: ASGIApp) -> Handle:
-    """Return the app, as what stands behind the innermost guard."""
-
-    def handle(scope: Scope, receive: Receive, response: Response) -> Awaitable[None]:
-        return app(scope, receive, response.send)
-
-    return handle
+Admission: TypeAlias = Awaitable[bool] | None
+"""None admits a request at once; what must be waited for says whether it was, or else answered."""
 
 
-class Shell(ABC):
-    """An ASGI app with a guard round it.
+class Layer:
+    """What one guard does to the requests of one app: its part of a stack, with its state.
+
+    A layer has nothing to clean up by itself: what it takes for a request it notes on the exchange,
+    in the same step, and the shell gives it back in the one `finally` of the stack. Each method
+    that a layer leaves as it is costs nothing.
+    """
+
+    keeps_500: ClassVar[bool] = False
+    """Whether a bare 500 is kept back for a moment, since `recover` may find a better answer."""
+
+    def admit(self, exchange: Exchange) -> Admission:
+        """Admit an HTTP request, or answer it."""
+
+    def admit_socket(self, exchange: Exchange) -> Admission:
+        """Admit the handshake of a websocket, or answer it."""
+
+    async def recover(self, exchange: Exchange, error: BaseException) -> bool:
+        """Answer for an error that the app let out; return whether that was done."""
+        raise NotImplementedError
+
+    def leave(self, exchange: Exchange, error: BaseException | None) -> None:
+        """Take note that a request has ended, whether or not this layer has admitted it.
+
+        Args:
+            exchange: The request and its response.
+            error: What leaves the stack instead of a response; None for nothing.
+        """
+
+
+class Shell:
+    """An ASGI app with layers round it.
 
     It passes on what is no request, and what this guard is at work on already: a guard that is met
     twice (installed twice, or round a mounted app as well) acts once.
 
+    All layers share one coroutine: a call for each of them, and then the app.
+
     Args:
         guard: The guard that made it.
         app: The app inside.
-        inner: What handles a request after this guard; default: the app.
+        layers: The layers, outermost first.
     """
 
-    def __init__(self, guard: object, app: ASGIApp, inner: Handle | None = None) -> None:
+    def __init__(self, guard: object, app: ASGIApp, layers: Sequence[Layer]) -> None:
         if not callable(app):
             raise ConfigurationError(f"{type(guard).__name__}(app)", app, "an ASGI app")
         self._guard = guard  # kept alive, so that no other object gets its mark
         self._mark = f"asgi_guard.{type(guard).__name__}.{id(guard)}"
         self._app = app
-        self._inner: Handle = end_of_stack(app) if inner is None else inner
-
-    @abstractmethod
-    def handle(self, scope: Scope, receive: Receive, response: Response) -> Awaitable[None]:
-        """Handle a request: of type http or websocket, and not inside this guard already."""
+        self._admits = {
+            "http": tuple(_hooks(layers, "admit")),
+            "websocket": tuple(_hooks(layers, "admit_socket")),
+        }
+        self._recovers = tuple(_hooks(layers[::-1], "recover"))
+        self._leaves = tuple(_hooks(layers[::-1], "leave"))
+        self._keeps_500 = any(layer.keeps_500 for layer in layers)
 
     # A coroutine function: servers take an app that is none for ASGI 2.
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request, and pass on everything else."""
-        if scope["type"] not in REQUEST_TYPES or self._mark in scope:
+        admits = self._admits.get(scope["type"])
+        if admits is None or self._mark in scope:
             return await self._app(scope, receive, send)
         scope[self._mark] = True
+        exchange, failure = Exchange(scope, receive, send, self._keeps_500), None
         try:
-            await self.handle(scope, receive, Response(send))
+            for admit in admits:
+                admission = admit(exchange)
+                if admission is not None and not await admission:
+                    return None
+            await self._app(scope, exchange.receive, exchange.send)
+            if exchange.kept is not None:
+                await exchange.kept.release()
+        except BaseException as error:
+            failure = error
+            for recover in self._recovers:
+                if await recover(exchange, error):
+                    failure = None
+                    return None
+            raise
         finally:
+            if exchange.after_last:
+                exchange.give_back()
+            for leave in self._leaves:
+                leave(exchange, failure)
             scope.pop(self._mark, None)
+            failure = None  # it would hold this frame, and this frame it
+
+
+def _hooks(layers: Sequence[Layer], name: str) -> Iterator[Any]:
+    """Yield this method of every layer that has one of its own."""
+    for layer in layers:
+        if getattr(type(layer), name) is not getattr(Layer, name):
+            yield getattr(layer, name)

@@ -7,7 +7,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from asgi_guard.matching import app_path, compile_matcher
+from asgi_guard.matching import Choice, Matcher, app_path, compile_matcher
 from tests.driver import get, http_scope, websocket_scope
 
 
@@ -119,3 +119,48 @@ async def test_no_spelling_gets_round_a_pattern(path: str) -> None:
     assert matcher is not None
     if (await get(path).run(app)).status == 200:
         assert matcher(http_scope(path))
+
+
+def choice_of(*patterns: tuple[str | None, set[str] | None]) -> Choice[int]:
+    """Return a choice of numbers, one for each path and methods."""
+    return Choice(
+        (compile_matcher("Rule", path, methods), number)
+        for number, (path, methods) in enumerate(patterns)
+    )
+
+
+def test_a_choice_is_the_same_the_second_time() -> None:
+    """It is remembered by all that decides: path, method, and what stands before the path."""
+    choice = choice_of((None, None), ("/login", {"POST"}), ("/api/*", None))
+    for _ in range(2):
+        assert choice.of(http_scope("/login", method="POST")) == (0, 1)
+        assert choice.of(http_scope("/login")) == (0,)
+        assert choice.of(http_scope("/api/a")) == (0, 2)
+        assert choice.of({**http_scope("/v1/api/a"), "root_path": "/v1"}) == (0, 2)
+        assert choice.of(http_scope("/v1/api/a")) == (0,)
+        assert choice.of(websocket_scope("/login")) == (0,)
+
+
+def test_nothing_is_asked_where_nothing_is_to_choose() -> None:
+    """What always applies is known beforehand."""
+    assert choice_of((None, None), (None, None)).fixed == (0, 1)
+    assert choice_of((None, None), ("/a", None)).fixed == ()
+
+
+def test_paths_that_clients_invent_are_forgotten() -> None:
+    """The memory for choices is bounded, in number and in length."""
+    asked: list[str] = []
+
+    def watched(scope: Any) -> bool:
+        asked.append(scope["path"])
+        return True
+
+    watch: Matcher = watched
+    choice = Choice([(watch, 0)])
+    for number in range(3000):
+        choice.of(http_scope(f"/{number}"))
+    assert len(choice) <= 1024
+    long = "/" + "a" * 5000
+    for _ in range(2):
+        assert choice.of(http_scope(long)) == (0,)
+    assert asked[-2:] == [long, long]

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from asgi_guard._asgi import ASGIApp, Message, Receive, Scope, Send
+from asgi_guard._asgi import ASGIApp, Message, Receive
 from asgi_guard.breaker.breaker import CircuitBreaker
-from asgi_guard.breaker.snapshot import BreakerSnapshot
 from asgi_guard.errors import CircuitOpen, ConfigurationError
+from asgi_guard.exchange import Exchange
 from asgi_guard.refusal import Refusal
-from asgi_guard.response import Response
-from asgi_guard.shell import Handle, Shell
+from asgi_guard.shell import Admission, Layer, Shell
 
 _TRY_AGAIN_LATER = 1013  # RFC 6455 registry of close codes
 
@@ -56,56 +55,62 @@ class Breakers:
             names.add(breaker.name)
         object.__setattr__(self, "breakers", tuple(self.breakers))
 
-    def __call__(self, app: ASGIApp) -> "BreakersShell":
+    def __call__(self, app: ASGIApp) -> Shell:
         """Wrap an ASGI app."""
-        return BreakersShell(self, app)
+        return Shell(self, app, [BreakersLayer()])
 
 
-class BreakersShell(Shell):
-    """The ASGI app that `Breakers` returns."""
+class BreakersLayer(Layer):
+    """`Breakers` round one app."""
 
-    def __init__(self, settings: Breakers, app: ASGIApp, inner: Handle | None = None) -> None:
-        super().__init__(settings, app, inner)
-        self._breakers = settings.breakers
+    keeps_500 = True  # frameworks send one before they let the error out
 
-    def snapshot(self) -> list[BreakerSnapshot]:
-        """Return the state of every breaker."""
-        return [breaker.snapshot() for breaker in self._breakers]
+    def admit_socket(self, exchange: Exchange) -> Admission:
+        """Admit the handshake, and read along: a refusal depends on how far the socket is."""
+        exchange.receive = _read_along(exchange)
+        return None
 
-    async def handle(self, scope: Scope, receive: Receive, response: Response) -> None:
-        """Run the app, and answer for the breakers that refused inside it."""
-        if scope["type"] == "websocket":
-            await self._websocket(scope, receive, response)
-            return
-        response.keeps_500 = True  # frameworks send one before they let the error out
-        try:
-            await self._inner(scope, receive, response)
-        except Exception as error:
-            refused = None if response.status else open_circuits(error)
-            if not refused:
-                await response.release_kept()
-                raise
-            response.discard_kept()
-            await _CIRCUIT_OPEN.answer(scope, receive, response.send, _longest(refused))
-        except BaseException:
-            response.discard_kept()
-            raise
+    async def recover(self, exchange: Exchange, error: BaseException) -> bool:
+        """Answer for the breakers that refused inside the app."""
+        kept = exchange.kept
+        if not isinstance(error, Exception):  # nobody listens any more
+            if kept is not None:
+                kept.discard()
+            return False
+        refused = None if exchange.status or exchange.closed else open_circuits(error)
+        if not refused:
+            if kept is not None:
+                await kept.release()
+            return False
+        if kept is not None:
+            kept.discard()
+        if exchange.accepted:
+            await exchange.send({"type": "websocket.close", "code": _TRY_AGAIN_LATER})
         else:
-            if response.kept is not None:
-                await response.release_kept()
+            if exchange.connected:
+                exchange.receive = _connect
+            await _CIRCUIT_OPEN.refuse(exchange, _longest(refused))
+        return True
 
-    async def _websocket(self, scope: Scope, receive: Receive, response: Response) -> None:
-        socket = _Socket(receive, response.send)
-        try:
-            await self._inner(scope, socket.receive, Response(socket.send))
-        except Exception as error:
-            refused = None if socket.closed else open_circuits(error)
-            if not refused:
-                raise
-            if socket.accepted:
-                await response.send({"type": "websocket.close", "code": _TRY_AGAIN_LATER})
-            else:
-                await _CIRCUIT_OPEN.answer(scope, socket.connect, response.send, _longest(refused))
+
+def _read_along(exchange: Exchange) -> Receive:
+    """Return a `receive` that takes note of how far a websocket has come."""
+    from_client = exchange.receive
+
+    async def receive() -> Message:
+        message = await from_client()
+        if message["type"] == "websocket.connect":
+            exchange.connected = True
+        elif message["type"] == "websocket.disconnect":
+            exchange.closed = True
+        return message
+
+    return receive
+
+
+async def _connect() -> Message:
+    """Stand for the first message of a websocket, which the app has read."""
+    return {"type": "websocket.connect"}
 
 
 def open_circuits(error: BaseException) -> list[CircuitOpen]:
@@ -131,38 +136,6 @@ def open_circuits(error: BaseException) -> list[CircuitOpen]:
 def _longest(refused: Sequence[CircuitOpen]) -> float | None:
     waits = [each.retry_after for each in refused if each.retry_after is not None]
     return max(waits, default=None)
-
-
-class _Socket:
-    """One websocket: what has been said on it so far."""
-
-    __slots__ = ("_connected", "_receive", "_send", "accepted", "closed")
-
-    def __init__(self, receive: Receive, send: Send) -> None:
-        self._receive = receive
-        self._send = send
-        self._connected: Message | None = None
-        self.accepted = False
-        self.closed = False
-
-    async def receive(self) -> Message:
-        message = await self._receive()
-        if message["type"] == "websocket.connect":
-            self._connected = message
-        elif message["type"] == "websocket.disconnect":
-            self.closed = True
-        return message
-
-    async def send(self, message: Message) -> None:
-        if message["type"] == "websocket.accept":
-            self.accepted = True
-        elif message["type"] != "websocket.send":  # a close, or a denial of the app's own
-            self.closed = True
-        await self._send(message)
-
-    async def connect(self) -> Message:
-        """Return the connect message, whether or not the app has read it."""
-        return self._connected or await self._receive()
 
 
 _CIRCUIT_OPEN = Refusal(

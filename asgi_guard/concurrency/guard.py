@@ -4,14 +4,14 @@ from asyncio import get_running_loop
 from collections.abc import Set as AbstractSet
 from dataclasses import KW_ONLY, dataclass
 
-from asgi_guard._asgi import ASGIApp, Receive, Scope
+from asgi_guard._asgi import ASGIApp
 from asgi_guard._checks import check_count, check_name, check_seconds
-from asgi_guard.concurrency.permits import Permits, PermitsSnapshot
+from asgi_guard.concurrency.permits import Ledger, Permits, PermitsSnapshot
 from asgi_guard.errors import ConcurrencyExceeded
+from asgi_guard.exchange import Exchange
 from asgi_guard.matching import check_methods, compile_matcher
 from asgi_guard.refusal import Refusal
-from asgi_guard.response import Response
-from asgi_guard.shell import Handle, Shell
+from asgi_guard.shell import Admission, Layer, Shell
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +62,15 @@ class ConcurrencyLimit:
         """What the cap is called."""
         return "requests" if self.name is None else self.name
 
-    def __call__(self, app: ASGIApp) -> "ConcurrencyShell":
+    def __call__(self, app: ASGIApp) -> Shell:
         """Wrap an ASGI app."""
-        return ConcurrencyShell(self, app)
+        return Shell(self, app, [ConcurrencyLayer(self)])
 
 
-class ConcurrencyShell(Shell):
-    """The ASGI app that a `ConcurrencyLimit` returns."""
+class ConcurrencyLayer(Layer):
+    """A `ConcurrencyLimit` round one app."""
 
-    def __init__(
-        self, settings: ConcurrencyLimit, app: ASGIApp, inner: Handle | None = None
-    ) -> None:
-        super().__init__(settings, app, inner)
+    def __init__(self, settings: ConcurrencyLimit) -> None:
         self.name: str = settings.label
         self._matches = compile_matcher("ConcurrencyLimit", settings.path, settings.methods)
         limit = settings.limit
@@ -87,27 +84,26 @@ class ConcurrencyShell(Shell):
         """Return the state of the permits."""
         return self.permits.snapshot()
 
-    async def handle(self, scope: Scope, receive: Receive, response: Response) -> None:
-        """Run the app with a permit, or refuse the request."""
-        if scope["type"] != "http" or not (self._matches is None or self._matches(scope)):
-            return await self._inner(scope, receive, response)
+    def admit(self, exchange: Exchange) -> Admission:
+        """Take a permit for the request, or let it wait for one."""
+        if not (self._matches is None or self._matches(exchange.scope)):
+            return None
         loop, ledger = self.permits.last
         if loop is not get_running_loop():
             ledger = self.permits.ledger()
-        if ledger.held < ledger.limit:
-            ledger.held += 1
-        else:
-            try:
-                await self.permits.wait(ledger)
-            except ConcurrencyExceeded as refused:
-                return await _OVERLOADED.answer(scope, receive, response.send, refused.retry_after)
-        give_back = ledger.give_back
-        response.after_last += (give_back,)
+        if ledger.held >= ledger.limit:
+            return self._wait(exchange, ledger)
+        ledger.held += 1
+        exchange.after_last += ledger.giving_back
+        return None
+
+    async def _wait(self, exchange: Exchange, ledger: Ledger) -> bool:
         try:
-            await self._inner(scope, receive, response)
-        finally:
-            if response.after_last:
-                response.call_now(give_back)
+            await self.permits.wait(ledger)
+        except ConcurrencyExceeded as refused:
+            return await _OVERLOADED.refuse(exchange, refused.retry_after)
+        exchange.after_last += ledger.giving_back
+        return True
 
 
 _OVERLOADED = Refusal(

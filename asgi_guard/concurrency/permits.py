@@ -8,6 +8,7 @@ it on.
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from weakref import WeakKeyDictionary
@@ -169,11 +170,13 @@ class Permits:
 class Ledger:
     """Who holds and who waits in one event loop."""
 
-    __slots__ = ("__weakref__", "held", "limit", "waiters")
+    __slots__ = ("__weakref__", "giving_back", "held", "limit", "waiters")
 
     def __init__(self, limit: int) -> None:
         self.limit: int = limit
         self.held: int = 0
+        # What to call to return a permit: made once, and not for each.
+        self.giving_back: tuple[Callable[[], None]] = (self.give_back,)
         # Ordered, and anybody can leave at no cost; True hands a permit over, False gives up.
         self.waiters: OrderedDict[asyncio.Future[bool], None] = OrderedDict()
 

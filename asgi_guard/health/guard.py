@@ -1,12 +1,12 @@
 """Health as a guard."""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any
 
-from starlette.responses import Response as Reply
+from starlette.responses import Response
 
 from asgi_guard._asgi import ASGIApp, Receive, Scope, Send
 from asgi_guard._checks import check_endpoint, check_name
@@ -15,13 +15,9 @@ from asgi_guard.errors import ConfigurationError
 from asgi_guard.health.check import Check, Status
 from asgi_guard.health.report import components, run_checks, worst
 from asgi_guard.health.runner import Runner
-from asgi_guard.matching import app_path, spellings
-from asgi_guard.ops import answer_method, is_read
+from asgi_guard.ops import Answer, Endpoints
 from asgi_guard.parts import Parts
-from asgi_guard.response import Response
-from asgi_guard.shell import Handle, Shell
-
-Answer: TypeAlias = Callable[[Scope], Awaitable[Reply]]
+from asgi_guard.shell import Shell
 
 _OK, _UNAVAILABLE = 200, 503
 _SOON = {"retry-after": "1"}
@@ -76,66 +72,49 @@ class Health:
         object.__setattr__(self, "checks", MappingProxyType(made))
         compile_access("Health.access", self.access)
 
-    def __call__(self, app: ASGIApp) -> "HealthShell":
+    def __call__(self, app: ASGIApp) -> Shell:
         """Wrap an ASGI app."""
-        return HealthShell(self, app)
+        return Shell(self, app, [Endpoints(HealthEndpoints(self).answers)])
 
 
-class HealthShell(Shell):
-    """The ASGI app that `Health` returns."""
+class HealthEndpoints:
+    """The endpoints of a `Health` round one app.
 
-    def __init__(
-        self,
-        settings: Health,
-        app: ASGIApp,
-        inner: Handle | None = None,
-        parts: Parts | None = None,
-    ) -> None:
-        super().__init__(settings, app, inner)
+    Attributes:
+        answers: What answers, by path.
+    """
+
+    def __init__(self, settings: Health, parts: Parts | None = None) -> None:
         self._parts = parts or Parts()
         self._runners = {name: Runner(check) for name, check in settings.checks.items()}
         self._critical = {
             name: self._runners[name] for name, check in settings.checks.items() if check.critical
         }
         self._access = compile_access("Health.access", settings.access)
-        self._answers: dict[str, Answer] = {
+        self.answers: dict[str, Answer] = {
             settings.live: self._live,
             settings.ready: self._ready,
             settings.report: self._report,
         }
-        self._spellings = spellings(self._answers)
 
-    def handle(self, scope: Scope, receive: Receive, response: Response) -> Awaitable[None]:
-        """Answer a question about health, or pass the request on."""
-        if scope["path"] in self._spellings or scope.get("root_path"):
-            answer = self._answers.get(app_path(scope))
-            if answer is not None and scope["type"] == "http":
-                return self._answer(answer, scope, receive, response.send)
-        return self._inner(scope, receive, response)
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await _response(Status.PASS)(scope, receive, send)
 
-    async def _answer(self, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
-        if is_read(scope):
-            await (await answer(scope))(scope, receive, send)
-        else:
-            await answer_method(scope, receive, send)
-
-    async def _live(self, _: Scope) -> Reply:
-        return _response(Status.PASS)
-
-    async def _ready(self, _: Scope) -> Reply:
+    async def _ready(self, scope: Scope, receive: Receive, send: Send) -> None:
         results = await run_checks(self._critical)
-        return _response(worst([result.status for result in results.values()]))
+        status = worst([result.status for result in results.values()])
+        await _response(status)(scope, receive, send)
 
-    async def _report(self, scope: Scope) -> Reply:
+    async def _report(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = components(await run_checks(self._runners), self._parts)
         status = worst([Status(component["status"]) for component in found.values()])
         shown = self._access is not None and self._access(scope)
-        return _response(status, {"checks": found} if shown else {})
+        await _response(status, {"checks": found} if shown else {})(scope, receive, send)
 
 
-def _response(status: Status, more: Mapping[str, object] | None = None) -> Reply:
+def _response(status: Status, more: Mapping[str, object] | None = None) -> Response:
     failed = status is Status.FAIL
-    return Reply(
+    return Response(
         json.dumps({"status": status.value, **(more or {})}),
         _UNAVAILABLE if failed else _OK,
         {"cache-control": "no-store", **(_SOON if failed else {})},

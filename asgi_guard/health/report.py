@@ -50,10 +50,10 @@ def components(results: Mapping[str, Result], parts: Parts) -> dict[str, Compone
             "limit": pool.limit,
             "waiters": pool.waiters,
         }
-    for shell in parts.concurrency:
-        permits = shell.snapshot()
+    for cap in parts.concurrency:
+        permits = cap.snapshot()
         full = permits.in_flight >= permits.limit
-        found[f"concurrency:{shell.name}"] = {
+        found[f"concurrency:{cap.name}"] = {
             "status": (Status.WARN if full else Status.PASS).value,
             "in_flight": permits.in_flight,
             "limit": permits.limit,

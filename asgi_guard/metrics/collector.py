@@ -111,9 +111,9 @@ def _rate_limits(tally: Tally, stack: Parts) -> None:
 
 
 def _concurrency(tally: Tally, stacks: Iterable[Parts]) -> None:
-    shells = (shell for stack in stacks for shell in stack.concurrency)
-    for shell in _once(shells, lambda shell: id(shell.permits)):
-        name, now = shell.name, shell.snapshot()
+    caps = (cap for stack in stacks for cap in stack.concurrency)
+    for cap in _once(caps, lambda cap: id(cap.permits)):
+        name, now = cap.name, cap.snapshot()
         tally.add(catalogue.CONCURRENCY_LIMIT, (name,), now.limit)
         tally.add(catalogue.CONCURRENCY_IN_FLIGHT, (name,), now.in_flight)
         tally.add(catalogue.CONCURRENCY_QUEUED, (name,), now.waiting)

@@ -6,21 +6,20 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 from prometheus_client import REGISTRY, CollectorRegistry
-from starlette.responses import Response as Answer
+from starlette.responses import Response
 
 from asgi_guard._asgi import ASGIApp, Receive, Scope, Send, header_value
 from asgi_guard._checks import check_endpoint
 from asgi_guard.access import Access, compile_access
 from asgi_guard.errors import ConfigurationError
-from asgi_guard.matching import app_path, spellings
+from asgi_guard.exchange import Exchange
 from asgi_guard.metrics.collector import ActiveRequests, collector_for
 from asgi_guard.metrics.durations import SHORTEST, Row, bucket
 from asgi_guard.metrics.exposition import Exposition, accepts_gzip
 from asgi_guard.metrics.route_label import RouteLabels
-from asgi_guard.ops import answer_forbidden, answer_method, is_read
+from asgi_guard.ops import Answer, Endpoints, answer_forbidden
 from asgi_guard.parts import Parts
-from asgi_guard.response import Response
-from asgi_guard.shell import Handle, Shell
+from asgi_guard.shell import Admission, Layer, Shell
 
 _OTHER_METHOD = "_OTHER"
 _METHODS = frozenset(
@@ -78,28 +77,41 @@ class Metrics:
                 "guards; give every worker a port of its own to be scraped on",
             )
 
-    def __call__(self, app: ASGIApp) -> "MetricsShell":
+    def __call__(self, app: ASGIApp) -> Shell:
         """Wrap an ASGI app."""
-        return MetricsShell(self, app)
+        return Shell(self, app, [Endpoints(MetricsEndpoint(self).answers), MetricsLayer(self)])
 
 
-class MetricsShell(Shell):
-    """The ASGI app that `Metrics` returns."""
+class MetricsEndpoint:
+    """The endpoint of a `Metrics` round one app.
 
-    def __init__(
-        self,
-        settings: Metrics,
-        app: ASGIApp,
-        inner: Handle | None = None,
-        parts: Parts | None = None,
-    ) -> None:
-        super().__init__(settings, app, inner)
-        registry = settings.registry or REGISTRY
-        collector = collector_for(registry)
-        self._path = settings.path
-        self._spellings = spellings([settings.path])
+    Attributes:
+        answers: What answers, by path.
+    """
+
+    def __init__(self, settings: Metrics) -> None:
         self._access = compile_access("Metrics.access", settings.access)
-        self._exposition = Exposition(registry)
+        self._exposition = Exposition(settings.registry or REGISTRY)
+        self.answers: dict[str, Answer] = {settings.path: self._scrape}
+
+    async def _scrape(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._access is not None and not self._access(scope):
+            return await answer_forbidden(scope, receive, send)
+        accept = (header_value(scope, b"accept") or b"").decode("latin-1")
+        compressed = accepts_gzip(header_value(scope, b"accept-encoding") or b"")
+        body, content_type = await self._exposition.render(accept, compressed=compressed)
+        headers = {"content-type": content_type, "cache-control": "no-store"}
+        headers["vary"] = "Accept, Accept-Encoding"
+        if compressed:
+            headers["content-encoding"] = "gzip"
+        return await Response(body, headers=headers)(scope, receive, send)
+
+
+class MetricsLayer(Layer):
+    """`Metrics` round one app, as it measures."""
+
+    def __init__(self, settings: Metrics, parts: Parts | None = None) -> None:
+        collector = collector_for(settings.registry or REGISTRY)
         self._durations = collector.durations
         self._labels = RouteLabels()
         self._rows: dict[tuple[int, str, int], tuple[object, Row]] = {}
@@ -108,42 +120,41 @@ class MetricsShell(Shell):
         self._parts = parts or Parts()
         collector.add(self._parts, self._active)
 
-    async def handle(self, scope: Scope, receive: Receive, response: Response) -> None:
-        """Answer a scrape, or measure a request."""
-        if scope["type"] != "http":
-            return await self._inner(scope, receive, response)
-        may_be_ours = scope["path"] in self._spellings or scope.get("root_path")
-        if may_be_ours and app_path(scope) == self._path:
-            return await self._answer(scope, receive, response.send)
+    def admit(self, exchange: Exchange) -> Admission:
+        """Begin to measure."""
         active = self._active.counts
-        method = scope["method"]
+        method = exchange.scope["method"]
         if method not in active:
             method = _OTHER_METHOD
         active[method] += 1
-        began = perf_counter()
-        try:
-            await self._inner(scope, receive, response)
-        except asyncio.CancelledError:
-            response.status = response.status or _CLIENT_LEFT
-            raise
-        finally:
-            seconds = (response.ended or perf_counter()) - began
-            active[method] -= 1
-            status = response.status or _SERVER_ERROR
-            route = scope.get("route")
-            known = self._rows.get((id(route), method, status))
-            if (
-                known is not None
-                and known[0] is route
-                and not (
-                    "app_root_path" in scope or "asgi_guard.route" in scope or "fastapi" in scope
-                )
-            ):
-                row = known[1]
-            else:
-                row = self._row(scope, method, status)
-            row[0] += seconds
-            row[1 if seconds <= SHORTEST else bucket(seconds)] += 1
+        exchange.method = method
+        exchange.began = perf_counter()
+        return None
+
+    def leave(self, exchange: Exchange, error: BaseException | None) -> None:
+        """Measure a request that has ended."""
+        if not exchange.began:
+            return
+        seconds = (exchange.ended or perf_counter()) - exchange.began
+        method = exchange.method
+        self._active.counts[method] -= 1
+        status = exchange.status
+        if not status:
+            left = isinstance(error, asyncio.CancelledError)
+            status = _CLIENT_LEFT if left else _SERVER_ERROR
+        scope = exchange.scope
+        route = scope.get("route")
+        known = self._rows.get((id(route), method, status))
+        if (
+            known is not None
+            and known[0] is route
+            and not ("app_root_path" in scope or "asgi_guard.route" in scope or "fastapi" in scope)
+        ):
+            row = known[1]
+        else:
+            row = self._row(scope, method, status)
+        row[0] += seconds
+        row[1 if seconds <= SHORTEST else bucket(seconds)] += 1
 
     def _row(self, scope: Scope, method: str, status: int) -> Row:
         """Return the series that a request belongs to, and remember it where the route tells it.
@@ -156,18 +167,3 @@ class MetricsShell(Shell):
         if route is not None and _DECIDERS.isdisjoint(scope) and len(self._rows) < _MOST_ROWS:
             self._rows[id(route), method, status] = (route, row)
         return row
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not is_read(scope):
-            await answer_method(scope, receive, send)
-        elif self._access is not None and not self._access(scope):
-            await answer_forbidden(scope, receive, send)
-        else:
-            accept = (header_value(scope, b"accept") or b"").decode("latin-1")
-            compressed = accepts_gzip(header_value(scope, b"accept-encoding") or b"")
-            body, content_type = await self._exposition.render(accept, compressed=compressed)
-            headers = {"content-type": content_type, "cache-control": "no-store"}
-            headers["vary"] = "Accept, Accept-Encoding"
-            if compressed:
-                headers["content-encoding"] = "gzip"
-            await Answer(body, headers=headers)(scope, receive, send)

@@ -5,14 +5,14 @@ share of it that the last `period` seconds still cover (as described by Cloudfla
 rate limiting capable of scaling to millions of domains", 2017; decided as `limits` decides).
 """
 
-from asgi_guard.rate_limit.decision import Decision, new_decision
+from asgi_guard.rate_limit.decision import Decided
 
 MARGIN = 1e-6  # seconds; a wait must not end a rounding error before the unit is there
 
 
 def sliding_window(
     count: int, period: float, previous: int, current: int, elapsed: float, cost: int
-) -> Decision:
+) -> Decided:
     """Decide one hit.
 
     Args:
@@ -24,7 +24,7 @@ def sliding_window(
         cost: Units to charge; 0 only looks.
 
     Returns:
-        The decision; when it admits, the caller adds `cost` to the current window.
+        What a `Decision` holds; when it admits, the caller adds `cost` to the current window.
     """
     fading = int(previous * (1.0 - elapsed / period)) if previous else 0
     used = fading + current + cost
@@ -34,16 +34,16 @@ def sliding_window(
         reset = min(period - elapsed, period * (1.0 - fading / previous) - elapsed) + MARGIN
     else:
         reset = period - elapsed + MARGIN if used else 0.0
-    return new_decision(Decision, (True, count - used, reset, 0.0))
+    return True, count - used, reset, 0.0
 
 
 def _refused(
     count: int, period: float, previous: int, current: int, elapsed: float, cost: int
-) -> Decision:
+) -> Decided:
     used = int(previous * (1.0 - elapsed / period)) + current
     retry_after = _wait(previous, current, elapsed, period, count - cost) if cost <= count else None
     reset = _wait(previous, current, elapsed, period, min(used, count) - 1) if used else 0.0
-    return new_decision(Decision, (False, max(0, count - used), reset, retry_after))
+    return False, max(0, count - used), reset, retry_after
 
 
 def _wait(previous: int, current: int, elapsed: float, period: float, room: int) -> float:

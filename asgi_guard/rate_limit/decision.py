@@ -1,7 +1,6 @@
 """What a store says to a hit."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, TypeAlias
 
 
 class Decision(NamedTuple):
@@ -21,8 +20,5 @@ class Decision(NamedTuple):
     retry_after: float | None
 
 
-# What `Decision(...)` does, as `new_decision(Decision, (...))`, without the function that names its
-# arguments: a decision is made for every rule of every request.
-new_decision: Callable[[type[Decision], tuple[bool, int, float, float | None]], Decision] = cast(
-    "Any", tuple.__new__
-)
+Decided: TypeAlias = tuple[bool, int, float, float | None]
+"""What a `Decision` holds, as a plain tuple: it is made for every rule of every request."""

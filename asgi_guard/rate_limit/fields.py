@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from math import ceil
 from typing import Protocol
 
-from asgi_guard.rate_limit.decision import Decision
+from asgi_guard.rate_limit.decision import Decided
 from asgi_guard.rate_limit.quota import Quota
 
 Field = tuple[bytes, bytes]
@@ -37,12 +37,11 @@ class HasFields(Protocol):
         ...
 
 
-def render_fields(rules: Sequence[HasFields], decisions: Sequence[Decision]) -> tuple[Field, Field]:
+def render_fields(rules: Sequence[HasFields], decisions: Sequence[Decided]) -> tuple[Field, Field]:
     """Render both fields for the rules that applied to a request, the tightest first."""
-    tightest = sorted(zip(rules, decisions, strict=True), key=lambda pair: pair[1].remaining)
+    tightest = sorted(zip(rules, decisions, strict=True), key=lambda pair: pair[1][1])
     policy = b", ".join(rule.fields.policy for rule, _ in tightest)
     state = b", ".join(
-        rule.fields.state % (decision.remaining, ceil(decision.reset))
-        for rule, decision in tightest
+        rule.fields.state % (remaining, ceil(reset)) for rule, (_, remaining, reset, _) in tightest
     )
     return (b"ratelimit-policy", policy), (b"ratelimit", state)

@@ -1,16 +1,16 @@
 """The rate limit as a guard."""
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import ceil
-from typing import Literal
+from typing import Any, Literal
 
-from asgi_guard._asgi import ASGIApp, Receive, Scope, is_preflight
+from asgi_guard._asgi import ASGIApp, is_preflight
 from asgi_guard.errors import ConfigurationError
-from asgi_guard.keys import HeaderKey, bounded, client_ip
-from asgi_guard.matching import compile_matcher
-from asgi_guard.rate_limit.decision import Decision
+from asgi_guard.exchange import Exchange
+from asgi_guard.keys import compile_key
+from asgi_guard.matching import Choice, compile_matcher
+from asgi_guard.rate_limit.decision import Decided
 from asgi_guard.rate_limit.fields import Field, RuleFields, render_fields
 from asgi_guard.rate_limit.limiter import MEMORY_STORE, open_store
 from asgi_guard.rate_limit.memory import MemoryStore, hit_all
@@ -18,8 +18,7 @@ from asgi_guard.rate_limit.quota import parse_quota
 from asgi_guard.rate_limit.rule import Rule
 from asgi_guard.rate_limit.store import Charge, Store
 from asgi_guard.refusal import Refusal
-from asgi_guard.response import Response
-from asgi_guard.shell import Handle, Shell
+from asgi_guard.shell import Admission, Layer, Shell
 
 Fields = Literal["draft-11"] | None
 _FIELDS: tuple[Fields, ...] = ("draft-11", None)
@@ -71,9 +70,9 @@ class RateLimit:
         object.__setattr__(self, "store", store)
         object.__setattr__(self, "fields", fields)
 
-    def __call__(self, app: ASGIApp) -> "RateLimitShell":
+    def __call__(self, app: ASGIApp) -> Shell:
         """Wrap an ASGI app."""
-        return RateLimitShell(self, app)
+        return Shell(self, app, [RateLimitLayer(self)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,92 +90,87 @@ class RuleCounts:
     denied: int
 
 
-class RateLimitShell(Shell):
-    """The ASGI app that a `RateLimit` returns."""
+class RateLimitLayer(Layer):
+    """A `RateLimit` round one app."""
 
-    def __init__(self, settings: RateLimit, app: ASGIApp, inner: Handle | None = None) -> None:
-        super().__init__(settings, app, inner)
+    def __init__(self, settings: RateLimit) -> None:
         self._store = open_store("RateLimit.store", settings.store)
         self._is_local = isinstance(self._store, MemoryStore)
         self._rules = [_RunningRule(rule, self._store) for rule in settings.rules]
+        self._choice = Choice(
+            [
+                (compile_matcher("Rule", rule.path, rule.methods), running)
+                for rule, running in zip(settings.rules, self._rules, strict=True)
+            ]
+        )
+        # The rule that decides alone, whatever is asked for.
+        alone = self._is_local and len(self._choice.fixed) == 1
+        self._only = self._choice.fixed[0] if alone else None
         self._shows_fields = settings.fields is not None
-        if self._is_local and len(self._rules) == 1 and self._rules[0].matches is None:
-            self._rule = self._rules[0]
-            self.handle = self._handle_one  # type: ignore[method-assign]
 
     def snapshot(self) -> list[RuleCounts]:
         """Return the counts of every rule."""
         return [RuleCounts(rule.name, rule.allowed, rule.denied) for rule in self._rules]
 
-    def handle(self, scope: Scope, receive: Receive, response: Response) -> Awaitable[None]:
-        """Charge the request, then pass it on or refuse it."""
+    def admit(self, exchange: Exchange) -> Admission:
+        """Charge the request, and admit or refuse it."""
+        scope = exchange.scope
         if scope.get("method") == "OPTIONS" and is_preflight(scope):
-            return self._inner(scope, receive, response)
-        applied: list[_RunningRule] = []
-        charges: list[Charge] = []
-        for rule in self._rules:
-            if rule.matches is None or rule.matches(scope):
-                key = rule.key(scope)
-                if key is not None:
-                    applied.append(rule)
-                    charges.append((rule.counter, key if rule.is_bounded else bounded(key), 1))
-        if not self._is_local:
-            return self._decide_later(scope, receive, response, applied, charges)
-        if len(charges) == 1:
-            counter, key, _ = charges[0]
-            decisions: Sequence[Decision] = [counter.hit(key, 1)]
-        else:
-            decisions = hit_all(charges)
-        refusal = self._take_in(response, applied, decisions)
-        if refusal is None:
-            return self._inner(scope, receive, response)
-        return refusal(scope, receive, response.send)
-
-    def _handle_one(self, scope: Scope, receive: Receive, response: Response) -> Awaitable[None]:
-        """Do the same where one rule applies to everything: the usual case, at half the cost."""
-        rule = self._rule
-        key = None if scope.get("method") == "OPTIONS" and is_preflight(scope) else rule.key(scope)
+            return None
+        rule = self._only
+        if rule is None:
+            rules = self._choice.of(scope)
+            if len(rules) != 1 or not self._is_local:
+                return self._admit_by_all(exchange, rules)
+            rule = rules[0]
+        key = rule.key(scope)  # from here on, what one rule needs: most requests meet one
         if key is None:
-            return self._inner(scope, receive, response)
-        admitted, left, reset, wait = rule.counter.hit(key if rule.is_bounded else bounded(key), 1)
+            return None
+        admitted, left, reset, wait = rule.hit(key, 1)
         fields: tuple[Field, ...] = ()
         if self._shows_fields:
-            its = rule.fields
-            fields = (its.policy_field, (b"ratelimit", its.state % (left, ceil(reset))))
+            fields = (rule.policy, (b"ratelimit", rule.state % (left, ceil(reset))))
         if admitted:
             rule.allowed += 1
-            response.fields += fields
-            return self._inner(scope, receive, response)
+            exchange.fields += fields
+            return None
         rule.denied += 1
-        return rule.refusal.answer(scope, receive, response.send, wait, fields)
+        return rule.refusal.refuse(exchange, wait, fields)
 
-    async def _decide_later(
-        self,
-        scope: Scope,
-        receive: Receive,
-        response: Response,
-        applied: "list[_RunningRule]",
-        charges: list[Charge],
-    ) -> None:
-        decisions = await self._store.hit(charges) if charges else ()
-        refusal = self._take_in(response, applied, decisions)
-        if refusal is None:
-            await self._inner(scope, receive, response)
-        else:
-            await refusal(scope, receive, response.send)
+    admit_socket = admit  # a handshake is a request like any other
+
+    def _admit_by_all(self, exchange: Exchange, rules: "Sequence[_RunningRule]") -> Admission:
+        applied: list[_RunningRule] = []
+        charges: list[Charge] = []
+        for rule in rules:
+            key = rule.key(exchange.scope)
+            if key is not None:
+                applied.append(rule)
+                charges.append((rule.counter, key, 1))
+        if not charges:
+            return None
+        if self._is_local:
+            return self._take_in(exchange, applied, hit_all(charges))
+        return self._ask_store(exchange, applied, charges)
+
+    async def _ask_store(
+        self, exchange: Exchange, applied: "list[_RunningRule]", charges: list[Charge]
+    ) -> bool:
+        refused = self._take_in(exchange, applied, await self._store.hit(charges))
+        return True if refused is None else await refused
 
     def _take_in(
-        self, response: Response, applied: "list[_RunningRule]", decisions: Sequence[Decision]
-    ) -> ASGIApp | None:
-        """Count the decisions, and add their fields; return what answers instead of the app."""
-        fields = render_fields(applied, decisions) if self._shows_fields and applied else ()
+        self, exchange: Exchange, applied: "list[_RunningRule]", decisions: Sequence[Decided]
+    ) -> Admission:
+        """Count the decisions, and add their fields."""
+        fields = render_fields(applied, decisions) if self._shows_fields else ()
         for admitted, *_ in decisions:
             if not admitted:
                 refusal, wait = _refusal(applied, decisions)
-                return partial(refusal.answer, retry_after=wait, fields=fields)
+                return refusal.refuse(exchange, wait, fields)
         for rule in applied:
             rule.allowed += 1
-        response.fields += fields
+        exchange.fields += fields
         return None
 
 
@@ -188,36 +182,36 @@ class _RunningRule:
         "counter",
         "denied",
         "fields",
-        "is_bounded",
+        "hit",
         "key",
-        "matches",
         "name",
+        "policy",
         "refusal",
+        "state",
     )
 
     def __init__(self, rule: Rule, store: Store) -> None:
         quota = parse_quota("Rule.quota", rule.quota)
         self.name = rule.label
-        self.key = rule.key
-        self.is_bounded = rule.key is client_ip or isinstance(rule.key, HeaderKey)
-        self.matches = compile_matcher("Rule", rule.path, rule.methods)
+        self.key = compile_key(rule.key)
         self.counter = store.counter(rule.label, quota)
+        self.hit: Any = getattr(self.counter, "hit", None)  # of a counter in this process
         self.fields = RuleFields(rule.label, quota)
+        self.policy, self.state = self.fields.policy_field, self.fields.state
         self.refusal = _named_refusal([rule.label])
         self.allowed = 0
         self.denied = 0
 
 
 def _refusal(
-    applied: Sequence[_RunningRule], decisions: Sequence[Decision]
+    applied: Sequence[_RunningRule], decisions: Sequence[Decided]
 ) -> tuple[Refusal, float | None]:
     violated: list[_RunningRule] = []
     longest: float | None = 0.0
-    for rule, decision in zip(applied, decisions, strict=True):
-        if not decision.admitted:
+    for rule, (admitted, _, _, wait) in zip(applied, decisions, strict=True):
+        if not admitted:
             rule.denied += 1
             violated.append(rule)
-            wait = decision.retry_after
             longest = None if wait is None or longest is None else max(longest, wait)
     if len(violated) == 1:
         return violated[0].refusal, longest

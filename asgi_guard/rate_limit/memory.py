@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from asgi_guard._checks import check_clock, check_count
 from asgi_guard._clock import Clock, monotonic
 from asgi_guard.rate_limit.algorithms import MARGIN, sliding_window
-from asgi_guard.rate_limit.decision import Decision, new_decision
+from asgi_guard.rate_limit.decision import Decided, Decision
 from asgi_guard.rate_limit.quota import Quota
 from asgi_guard.rate_limit.store import Charge
 
@@ -56,7 +56,7 @@ class MemoryStore:
 
     async def hit(self, charges: Sequence[Charge]) -> Sequence[Decision]:
         """Charge all counters, or none of them if one refuses."""
-        return hit_all(charges)
+        return [Decision(*decided) for decided in hit_all(charges)]
 
     def __len__(self) -> int:
         """Return the number of entries kept, in all rules and both windows."""
@@ -74,43 +74,62 @@ class MemoryCounter:
         self._shards = shards
         self._clock = clock
 
-    def hit(self, key: str, cost: int, *, look: bool = False) -> Decision:
-        """Decide, and charge what is admitted unless this is only a look."""
+    def hit(self, key: str, cost: int) -> Decided:
+        """Decide, and charge what is admitted."""
         shard = self._shards[hash(key) & _SHARD]
         elapsed = self._clock() - shard.began
         if elapsed >= self._period:
             elapsed = shard.move_on(elapsed, self._period)
-        counts, faded = shard.current, shard.previous
+        counts = shard.current
         entry: str | int = key
         used = counts.get(key)
         if used is None:
-            if len(counts) >= shard.capacity:
-                entry = _group(key)
-            used = counts.get(entry, 0)
-        before = faded.get(key, 0) if faded else 0
-        if not before and len(faded) >= shard.capacity:
-            before = faded.get(_group(key), 0)
+            entry, used = shard.place(key)
+        before = shard.faded(key) if shard.previous else 0
         total = used + cost
-        if not before and cost and total <= self._count and not look:
+        if not before and cost and total <= self._count:
             # What the algorithm comes to for who was quiet before: most hits, and the cheapest.
             counts[entry] = total
-            left = self._count - total
-            return new_decision(Decision, (True, left, self._period - elapsed + MARGIN, 0.0))
+            return True, self._count - total, self._period - elapsed + MARGIN, 0.0
         decision = sliding_window(self._count, self._period, before, used, elapsed, cost)
-        if decision[0] and cost and not look:
+        if decision[0] and cost:
             counts[entry] = total
         return decision
 
+    def look(self, key: str, cost: int) -> Decided:
+        """Decide, and charge nothing."""
+        shard = self._shards[hash(key) & _SHARD]
+        elapsed = self._clock() - shard.began
+        if elapsed >= self._period:
+            elapsed = shard.move_on(elapsed, self._period)
+        _, used = shard.place(key)
+        before = shard.faded(key)
+        return sliding_window(self._count, self._period, before, used, elapsed, cost)
 
-def hit_all(charges: Sequence[Charge]) -> Sequence[Decision]:
+    def take_back(self, key: str, cost: int) -> None:
+        """Undo a charge, in the same step that made it."""
+        shard = self._shards[hash(key) & _SHARD]
+        entry, used = shard.place(key)
+        shard.current[entry] = used - cost
+
+
+def hit_all(charges: Sequence[Charge]) -> list[Decided]:
     """Charge counters of the in-process store, or none of them if one refuses."""
-    looks = [counter.hit(key, cost, look=True) for counter, key, cost in charges]
-    if all(look.admitted for look in looks):
-        return [counter.hit(key, cost) for counter, key, cost in charges]
-    return [
-        counter.hit(key, 0) if look.admitted else look
-        for (counter, key, _), look in zip(charges, looks, strict=True)
-    ]
+    decided: list[Decided] = []
+    for counter, key, cost in charges:
+        decision = counter.hit(key, cost)
+        if not decision[0]:
+            return _refuse_all(charges, len(decided))
+        decided.append(decision)
+    return decided
+
+
+def _refuse_all(charges: Sequence[Charge], charged: int) -> list[Decided]:
+    """Take back what was charged already, and decide again without charging."""
+    for counter, key, cost in charges[:charged]:
+        counter.take_back(key, cost)
+    looks = [(counter.look(key, cost), counter, key) for counter, key, cost in charges]
+    return [counter.look(key, 0) if look[0] else look for look, counter, key in looks]
 
 
 class _Shard:
@@ -127,6 +146,22 @@ class _Shard:
 
     def __len__(self) -> int:
         return len(self.previous) + len(self.current)
+
+    def place(self, key: str) -> tuple[str | int, int]:
+        """Return where a key is counted in this window, and what has been counted there."""
+        counts = self.current
+        entry: str | int = key
+        if key not in counts and len(counts) >= self.capacity:
+            entry = _group(key)
+        return entry, counts.get(entry, 0)
+
+    def faded(self, key: str) -> int:
+        """Return what was counted for a key in the window before."""
+        counts = self.previous
+        before = counts.get(key, 0)
+        if not before and len(counts) >= self.capacity:
+            before = counts.get(_group(key), 0)
+        return before
 
     def move_on(self, elapsed: float, period: float) -> float:
         """Begin the window of this moment, drop what no longer counts; return what has elapsed."""

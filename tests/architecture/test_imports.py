@@ -10,7 +10,7 @@ import pytest
 from tests.architecture.source import imports, modules
 
 FOUNDATION = {"_asgi", "_clock", "_checks", "errors"}
-SHARED = {"access", "kept", "keys", "matching", "ops", "refusal", "response", "shell"}
+SHARED = {"access", "exchange", "kept", "keys", "matching", "ops", "refusal", "shell"}
 DOERS = {"breaker", "concurrency", "pools", "rate_limit"}
 READERS = {"health", "metrics"}
 PURE = {

@@ -30,25 +30,27 @@ async def settle() -> None:
 async def test_a_burst_is_admitted_queued_and_refused() -> None:
     """Two inside, three waiting, the rest refused at once; then all who waited are served."""
     app = Held()
-    guarded = ConcurrencyLimit(2, max_waiting=3, max_wait=30)(app)
+    permits = Permits(2, max_waiting=3, max_wait=30)
+    guarded = ConcurrencyLimit(permits)(app)
     tasks = [asyncio.create_task(get().run(guarded)) for _ in range(8)]
     await settle()
-    now = guarded.snapshot()
+    now = permits.snapshot()
     assert (now.in_flight, now.waiting, now.queue_full) == (2, 3, 3)
     app.go.set()
     answers = await asyncio.gather(*tasks)
     assert sorted(answer.status for answer in answers) == [200] * 5 + [503] * 3
-    assert guarded.snapshot().in_flight == 0
+    assert permits.snapshot().in_flight == 0
 
 
 async def test_waiting_in_vain_is_refused() -> None:
     """After `max_wait`, with 503."""
     app = Held()
-    guarded = ConcurrencyLimit(1, max_wait=0.01)(app)
+    permits = Permits(1, max_wait=0.01)
+    guarded = ConcurrencyLimit(permits)(app)
     inside = asyncio.create_task(get().run(guarded))
     await settle()
     assert (await get().run(guarded)).status == 503
-    assert guarded.snapshot().timeout == 1
+    assert permits.snapshot().timeout == 1
     app.go.set()
     assert (await inside).status == 200
 
@@ -80,14 +82,15 @@ async def test_a_permit_is_held_to_the_last_byte_and_no_longer(
         start = {"type": "http.response.start", "status": 200, "headers": []}
         await send({**start, "trailers": trailers})
         for message in messages:
-            held.append(guarded.snapshot().in_flight)
+            held.append(permits.snapshot().in_flight)
             await send(message)
-        held.append(guarded.snapshot().in_flight)
+        held.append(permits.snapshot().in_flight)
 
-    guarded = ConcurrencyLimit(1)(app)
+    permits = Permits(1)
+    guarded = ConcurrencyLimit(permits)(app)
     await get().run(guarded)
     assert held == [1] * len(messages) + [0]
-    assert guarded.snapshot().in_flight == 0
+    assert permits.snapshot().in_flight == 0
 
 
 async def test_a_permit_comes_back_once_however_often_a_response_ends() -> None:
@@ -98,10 +101,11 @@ async def test_a_permit_comes_back_once_however_often_a_response_ends() -> None:
         await send({"type": "http.response.body", "body": b"again"})
         await send({"type": "http.response.pathsend", "path": "/dev/null"})
 
-    guarded = ConcurrencyLimit(1)(app)
+    permits = Permits(1)
+    guarded = ConcurrencyLimit(permits)(app)
     for _ in range(3):
         await get().run(guarded)
-    assert guarded.snapshot().in_flight == 0
+    assert permits.snapshot().in_flight == 0
 
 
 @pytest.mark.parametrize("ends", ["raises", "is cancelled"])
@@ -122,15 +126,16 @@ async def test_a_permit_comes_back_once_though_the_last_byte_is_still_on_its_way
         if message["type"] == "http.response.body":
             await drained.wait()
 
-    guarded = ConcurrencyLimit(1)(app)
+    permits = Permits(1)
+    guarded = ConcurrencyLimit(permits)(app)
     task = asyncio.ensure_future(guarded(http_scope(), get().receive, send))
     await settle()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    assert guarded.snapshot().in_flight == 0
+    assert permits.snapshot().in_flight == 0
     drained.set()
     await asyncio.gather(*sending)
-    assert guarded.snapshot().in_flight == 0
+    assert permits.snapshot().in_flight == 0
 
 
 async def test_a_permit_comes_back_once_from_a_500_that_was_sent_late() -> None:
@@ -166,13 +171,14 @@ async def test_the_last_byte_is_out_when_the_server_says_so() -> None:
         if message["type"] == "http.response.body":
             await drained.wait()
 
-    guarded = ConcurrencyLimit(1)(hello)
+    permits = Permits(1)
+    guarded = ConcurrencyLimit(permits)(hello)
     task = asyncio.ensure_future(guarded(http_scope(), get().receive, send))
     await settle()
-    assert guarded.snapshot().in_flight == 1
+    assert permits.snapshot().in_flight == 1
     drained.set()
     await task
-    assert guarded.snapshot().in_flight == 0
+    assert permits.snapshot().in_flight == 0
 
 
 @pytest.mark.parametrize("ends", ["raises", "is silent", "breaks off"])
@@ -185,7 +191,8 @@ async def test_a_permit_comes_back_however_the_app_ends(ends: str) -> None:
         if ends == "raises":
             raise OSError
 
-    guarded = ConcurrencyLimit(1, max_waiting=0)(app)
+    permits = Permits(1, max_waiting=0)
+    guarded = ConcurrencyLimit(permits)(app)
     for _ in range(3):
         try:
             exchange = await get().run(guarded)
@@ -193,7 +200,7 @@ async def test_a_permit_comes_back_however_the_app_ends(ends: str) -> None:
             assert ends == "raises"
         else:
             assert 503 not in [message.get("status") for message in exchange.sent]
-    assert guarded.snapshot().in_flight == 0
+    assert permits.snapshot().in_flight == 0
 
 
 async def test_websockets_hold_no_permit() -> None:
@@ -201,9 +208,10 @@ async def test_websockets_hold_no_permit() -> None:
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
-        assert guarded.snapshot().in_flight == 0
+        assert permits.snapshot().in_flight == 0
 
-    guarded = ConcurrencyLimit(1)(app)
+    permits = Permits(1)
+    guarded = ConcurrencyLimit(permits)(app)
     await connect().run(guarded)
 
 

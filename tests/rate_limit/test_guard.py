@@ -16,6 +16,8 @@ from asgi_guard import (
     Rule,
     header,
 )
+from asgi_guard.rate_limit.guard import RateLimitLayer
+from asgi_guard.shell import Shell
 from asgi_guard.testing import FakeClock
 from tests.driver import Exchange, connect, get, hello
 
@@ -180,8 +182,8 @@ async def test_an_accepted_websocket_carries_the_fields() -> None:
 
 def test_counts_are_kept_by_rule() -> None:
     """A snapshot is a copy of this moment."""
-    shell = limited("1/minute", Rule("9/hour", path="/x"))
-    assert [(c.rule, c.allowed, c.denied) for c in shell.snapshot()] == [
+    layer = RateLimitLayer(RateLimit("1/minute", Rule("9/hour", path="/x")))
+    assert [(c.rule, c.allowed, c.denied) for c in layer.snapshot()] == [
         ("1/minute", 0, 0),
         ("9/hour /x", 0, 0),
     ]
@@ -189,9 +191,10 @@ def test_counts_are_kept_by_rule() -> None:
 
 async def test_only_the_violated_rule_counts_a_denial() -> None:
     """The others did not deny anything, and did not charge anything."""
-    shell = limited("9/minute", Rule("1/minute", name="tight"))
-    await statuses(shell, get(), get(), get())
-    assert [(c.rule, c.allowed, c.denied) for c in shell.snapshot()] == [
+    settings = RateLimit("9/minute", Rule("1/minute", name="tight"))
+    layer = RateLimitLayer(settings)
+    await statuses(Shell(settings, hello, [layer]), get(), get(), get())
+    assert [(c.rule, c.allowed, c.denied) for c in layer.snapshot()] == [
         ("9/minute", 1, 0),
         ("tight", 1, 2),
     ]

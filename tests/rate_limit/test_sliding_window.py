@@ -11,6 +11,7 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 
 from asgi_guard import Quota
 from asgi_guard.rate_limit.algorithms import sliding_window
+from asgi_guard.rate_limit.decision import Decision
 
 PERIOD = 10.0
 states = st.tuples(
@@ -19,6 +20,11 @@ states = st.tuples(
     st.integers(0, 50),
     st.floats(0, PERIOD, exclude_max=True),
 )
+
+
+def decide(count: int, previous: int, current: int, elapsed: float, cost: int) -> Decision:
+    """Decide one hit, with names for what comes out."""
+    return Decision(*sliding_window(count, PERIOD, previous, current, elapsed, cost))
 
 
 class Key:
@@ -36,9 +42,7 @@ class Key:
         if window != self.window:
             self.previous = self.current if window == self.window + 1 else 0
             self.window, self.current = window, 0
-        decision = sliding_window(
-            self.quota.count, PERIOD, self.previous, self.current, elapsed, cost
-        )
+        decision = decide(self.quota.count, self.previous, self.current, elapsed, cost)
         if decision.admitted:
             self.current += cost
         return decision
@@ -53,7 +57,7 @@ def test_it_admits_the_count_and_no_more() -> None:
 
 def test_the_window_before_fades() -> None:
     """Half-way through a window, half of the one before still counts."""
-    decision = sliding_window(10, PERIOD, 10, 0, PERIOD / 2, 1)
+    decision = decide(10, 10, 0, PERIOD / 2, 1)
     assert decision.admitted
     assert decision.remaining == 4
 
@@ -65,7 +69,7 @@ def test_a_promised_wait_is_long_enough_and_no_step_too_long(
     """After `retry_after` the hit is admitted; a thousandth of a period earlier it is not."""
     count, previous, current, now = state
     quota = Quota(count, PERIOD)
-    decision = sliding_window(count, PERIOD, previous, current, now, cost)
+    decision = decide(count, previous, current, now, cost)
     if decision.admitted:
         assert decision.retry_after == 0.0
     elif cost > count:
@@ -85,7 +89,7 @@ def test_reset_is_when_more_remains(state: tuple[int, int, int, float], cost: in
     """Then, and not before, if nobody takes anything."""
     count, previous, current, now = state
     quota = Quota(count, PERIOD)
-    decision = sliding_window(count, PERIOD, previous, current, now, cost)
+    decision = decide(count, previous, current, now, cost)
     if decision.admitted:
         current += cost
     if decision.reset == 0.0:
