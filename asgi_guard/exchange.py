@@ -27,13 +27,15 @@ class Exchange:
     Attributes:
         scope: The request's scope.
         receive: Where messages of the client come from; a guard that reads them puts its own here.
-        began: When measuring began, on `perf_counter`; 0 if nobody measures.
+        began: When measuring began, on `perf_counter`.
         method: What the request is measured as.
         status: The status of the response; 0 before it has begun.
         ended: When the last message was sent, on `perf_counter`; 0 before.
         fields: Header fields to add when the response begins.
-        after_last: What to give back once the last message is out, or once the app has ended,
-            whichever comes first. Whoever takes something writes it here in the same step.
+        after_last: What to call, with the exchange, once the last message is out or the app has
+            ended, whichever comes first. Whoever takes something writes here, in the same step,
+            how to give it back.
+        cancelled: Whether the request was cancelled.
         keeps_500: Whether a bare 500 is kept back for a moment.
         kept: The response that was kept back, if one was.
         connected: Whether the app has been told of the websocket; known where a guard reads along.
@@ -47,6 +49,7 @@ class Exchange:
         "accepted",
         "after_last",
         "began",
+        "cancelled",
         "closed",
         "connected",
         "ended",
@@ -68,7 +71,8 @@ class Exchange:
         self.status: int = 0
         self.ended: float = 0.0
         self.fields: tuple[tuple[bytes, bytes], ...] = ()
-        self.after_last: tuple[Callable[[], None], ...] = ()
+        self.after_last: tuple[Callable[[Exchange], None], ...] = ()
+        self.cancelled: bool = False
         self.keeps_500: bool = keeps_500
         self.kept: KeptResponse | None = None
         self.connected: bool = False
@@ -128,10 +132,10 @@ class Exchange:
         finally:
             calls, self.after_last = self.after_last, ()  # once, whatever an app sends after it
             for call in calls:
-                call()
+                call(self)
 
     def give_back(self) -> None:
         """Give back what was taken for this request, if that has not happened."""
         calls, self.after_last = self.after_last, ()
         for call in calls:
-            call()
+            call(self)

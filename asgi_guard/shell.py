@@ -1,5 +1,6 @@
 """Shells: the ASGI apps that guards return, and the layers that they are made of."""
 
+from asyncio import CancelledError
 from collections.abc import Awaitable, Iterator, Sequence
 from typing import Any, ClassVar, TypeAlias
 
@@ -32,14 +33,6 @@ class Layer:
         """Answer for an error that the app let out; return whether that was done."""
         raise NotImplementedError
 
-    def leave(self, exchange: Exchange, error: BaseException | None) -> None:
-        """Take note that a request has ended, whether or not this layer has admitted it.
-
-        Args:
-            exchange: The request and its response.
-            error: What leaves the stack instead of a response; None for nothing.
-        """
-
 
 class Shell:
     """An ASGI app with layers round it.
@@ -66,7 +59,6 @@ class Shell:
             "websocket": tuple(_hooks(layers, "admit_socket")),
         }
         self._recovers = tuple(_hooks(layers[::-1], "recover"))
-        self._leaves = tuple(_hooks(layers[::-1], "leave"))
         self._keeps_500 = any(layer.keeps_500 for layer in layers)
 
     # A coroutine function: servers take an app that is none for ASGI 2.
@@ -76,7 +68,7 @@ class Shell:
         if admits is None or self._mark in scope:
             return await self._app(scope, receive, send)
         scope[self._mark] = True
-        exchange, failure = Exchange(scope, receive, send, self._keeps_500), None
+        exchange = Exchange(scope, receive, send, self._keeps_500)
         try:
             for admit in admits:
                 admission = admit(exchange)
@@ -86,19 +78,15 @@ class Shell:
             if exchange.kept is not None:
                 await exchange.kept.release()
         except BaseException as error:
-            failure = error
+            exchange.cancelled = isinstance(error, CancelledError)
             for recover in self._recovers:
                 if await recover(exchange, error):
-                    failure = None
                     return None
             raise
         finally:
             if exchange.after_last:
                 exchange.give_back()
-            for leave in self._leaves:
-                leave(exchange, failure)
             scope.pop(self._mark, None)
-            failure = None  # it would hold this frame, and this frame it
 
 
 def _hooks(layers: Sequence[Layer], name: str) -> Iterator[Any]:

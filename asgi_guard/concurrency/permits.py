@@ -176,7 +176,7 @@ class Ledger:
         self.limit: int = limit
         self.held: int = 0
         # What to call to return a permit: made once, and not for each.
-        self.giving_back: tuple[Callable[[], None]] = (self.give_back,)
+        self.giving_back: tuple[Callable[[object], None]] = (self.give_back,)
         # Ordered, and anybody can leave at no cost; True hands a permit over, False gives up.
         self.waiters: OrderedDict[asyncio.Future[bool], None] = OrderedDict()
 
@@ -187,7 +187,7 @@ class Ledger:
             return True
         return False
 
-    def give_back(self) -> None:
+    def give_back(self, _: object = None) -> None:
         """Hand a permit to the first who still waits, or free it."""
         while self.waiters:
             waiter, _ = self.waiters.popitem(last=False)

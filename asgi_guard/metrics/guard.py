@@ -1,6 +1,5 @@
 """Metrics as a guard."""
 
-import asyncio
 import os
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -116,6 +115,7 @@ class MetricsLayer(Layer):
         self._labels = RouteLabels()
         self._rows: dict[tuple[int, str, int], tuple[object, Row]] = {}
         self._active = ActiveRequests((*_METHODS, _OTHER_METHOD))
+        self._measuring = (self._measure,)
         # The collector holds them weakly: they are reported while this app lives.
         self._parts = parts or Parts()
         collector.add(self._parts, self._active)
@@ -129,19 +129,14 @@ class MetricsLayer(Layer):
         active[method] += 1
         exchange.method = method
         exchange.began = perf_counter()
+        exchange.after_last += self._measuring
         return None
 
-    def leave(self, exchange: Exchange, error: BaseException | None) -> None:
-        """Measure a request that has ended."""
-        if not exchange.began:
-            return
+    def _measure(self, exchange: Exchange) -> None:
         seconds = (exchange.ended or perf_counter()) - exchange.began
         method = exchange.method
         self._active.counts[method] -= 1
-        status = exchange.status
-        if not status:
-            left = isinstance(error, asyncio.CancelledError)
-            status = _CLIENT_LEFT if left else _SERVER_ERROR
+        status = exchange.status or (_CLIENT_LEFT if exchange.cancelled else _SERVER_ERROR)
         scope = exchange.scope
         route = scope.get("route")
         known = self._rows.get((id(route), method, status))
