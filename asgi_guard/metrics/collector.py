@@ -27,15 +27,13 @@ class GuardCollector(Collector):
     def __init__(self, registry: CollectorRegistry) -> None:
         self._lock = Lock()
         self._stacks: WeakSet[Parts] = WeakSet()
-        self._active: WeakSet[ActiveRequests] = WeakSet()
         self.durations: Durations = Durations()
         registry.register(self)
 
-    def add(self, parts: Parts, active: "ActiveRequests") -> None:
+    def add(self, parts: Parts) -> None:
         """Report a stack for as long as it lives."""
         with self._lock:
             self._stacks.add(parts)
-            self._active.add(active)
 
     def describe(self) -> Iterable[Family]:
         """Name the families, so that a clash is found when the registry is set up."""
@@ -44,9 +42,9 @@ class GuardCollector(Collector):
     def collect(self) -> Iterable[Family]:
         """Read every part once."""
         with self._lock:
-            stacks, active = list(self._stacks), list(self._active)
+            stacks = list(self._stacks)
         tally = Tally()
-        for method, count in (item for each in active for item in each.counts.items()):
+        for method, count in self.durations.unfinished().items():
             tally.add(catalogue.ACTIVE_REQUESTS, (method,), count)
         for stack in stacks:
             _rate_limits(tally, stack)
@@ -54,15 +52,6 @@ class GuardCollector(Collector):
         _breakers(tally, stacks)
         _pools(tally, stacks)
         return [_durations(self.durations), *tally.families()]
-
-
-class ActiveRequests:
-    """The requests inside one stack now, by method."""
-
-    __slots__ = ("__weakref__", "counts")
-
-    def __init__(self, methods: Iterable[str]) -> None:
-        self.counts: dict[str, int] = dict.fromkeys(methods, 0)
 
 
 class Tally:

@@ -17,6 +17,14 @@ BUCKETS = (
 SHORTEST = BUCKETS[0]
 """Up to here, a duration is in the first bucket, which need not be looked for."""
 
+OTHER_METHOD = "_OTHER"
+"""What a method is called that no specification has heard of."""
+
+_METHODS = (
+    *("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"),
+    OTHER_METHOD,
+)
+
 Labels: TypeAlias = tuple[str, str, int]
 
 
@@ -30,11 +38,16 @@ def bucket(seconds: float) -> int:
 
 
 class Durations:
-    """How long requests took, by method, route and status."""
+    """How long requests took, by method, route and status.
 
-    __slots__ = ("_rows",)
+    Attributes:
+        begun: Requests that have begun, by method: each ends in a row of that method.
+    """
+
+    __slots__ = ("_rows", "begun")
 
     def __init__(self) -> None:
+        self.begun: dict[str, int] = dict.fromkeys(_METHODS, 0)
         self._rows: dict[Labels, Row] = {}
 
     def row(self, labels: Labels) -> Row:
@@ -43,6 +56,13 @@ class Durations:
         if row is None:
             row = self._rows[labels] = [0.0] * (len(BUCKETS) + 2)
         return row
+
+    def unfinished(self) -> dict[str, int]:
+        """Return how many requests have begun and not ended, by method."""
+        ended = dict.fromkeys(_METHODS, 0)
+        for (method, _, _), (_, *counts) in self._rows.copy().items():
+            ended[method] += int(sum(counts))
+        return {method: max(0, self.begun[method] - count) for method, count in ended.items()}
 
     def rows(self) -> Iterator[tuple[Labels, list[tuple[str, float]], float]]:
         """Return labels, counts up to each bound, and the sum, of every row."""

@@ -12,18 +12,14 @@ from asgi_guard._checks import check_endpoint
 from asgi_guard.access import Access, compile_access
 from asgi_guard.errors import ConfigurationError
 from asgi_guard.exchange import Exchange
-from asgi_guard.metrics.collector import ActiveRequests, collector_for
-from asgi_guard.metrics.durations import SHORTEST, Row, bucket
+from asgi_guard.metrics.collector import collector_for
+from asgi_guard.metrics.durations import OTHER_METHOD, SHORTEST, Row, bucket
 from asgi_guard.metrics.exposition import Exposition, accepts_gzip
 from asgi_guard.metrics.route_label import RouteLabels
 from asgi_guard.ops import Answer, Endpoints, answer_forbidden
 from asgi_guard.parts import Parts
 from asgi_guard.shell import Admission, Layer, Shell
 
-_OTHER_METHOD = "_OTHER"
-_METHODS = frozenset(
-    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
-)
 _CLIENT_LEFT = 499  # nginx's word for a client that did not wait
 _SERVER_ERROR = 500
 _MOST_ROWS = 1000
@@ -114,19 +110,19 @@ class MetricsLayer(Layer):
         self._durations = collector.durations
         self._labels = RouteLabels()
         self._rows: dict[tuple[int, str, int], tuple[object, Row]] = {}
-        self._active = ActiveRequests((*_METHODS, _OTHER_METHOD))
+        self._begun = collector.durations.begun
         self._measuring = (self._measure,)
         # The collector holds them weakly: they are reported while this app lives.
         self._parts = parts or Parts()
-        collector.add(self._parts, self._active)
+        collector.add(self._parts)
 
     def admit(self, exchange: Exchange) -> Admission:
         """Begin to measure."""
-        active = self._active.counts
+        begun = self._begun
         method = exchange.scope["method"]
-        if method not in active:
-            method = _OTHER_METHOD
-        active[method] += 1
+        if method not in begun:
+            method = OTHER_METHOD
+        begun[method] += 1
         exchange.method = method
         exchange.began = perf_counter()
         exchange.after_last += self._measuring
@@ -135,7 +131,6 @@ class MetricsLayer(Layer):
     def _measure(self, exchange: Exchange) -> None:
         seconds = (exchange.ended or perf_counter()) - exchange.began
         method = exchange.method
-        self._active.counts[method] -= 1
         status = exchange.status or (_CLIENT_LEFT if exchange.cancelled else _SERVER_ERROR)
         scope = exchange.scope
         route = scope.get("route")

@@ -115,7 +115,7 @@ class RateLimitLayer(Layer):
     def admit(self, exchange: Exchange) -> Admission:
         """Charge the request, and admit or refuse it."""
         scope = exchange.scope
-        if scope.get("method") == "OPTIONS" and is_preflight(scope):
+        if scope["method"] == "OPTIONS" and is_preflight(scope):
             return None
         rule = self._only
         if rule is None:
@@ -137,7 +137,9 @@ class RateLimitLayer(Layer):
         rule.denied += 1
         return rule.refusal.refuse(exchange, wait, fields)
 
-    admit_socket = admit  # a handshake is a request like any other
+    def admit_socket(self, exchange: Exchange) -> Admission:
+        """Charge a handshake as one request."""
+        return self._admit_by_all(exchange, self._choice.of(exchange.scope))
 
     def _admit_by_all(self, exchange: Exchange, rules: "Sequence[_RunningRule]") -> Admission:
         applied: list[_RunningRule] = []

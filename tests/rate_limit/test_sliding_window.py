@@ -12,6 +12,7 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 from asgi_guard import Quota
 from asgi_guard.rate_limit.algorithms import sliding_window
 from asgi_guard.rate_limit.decision import Decision
+from asgi_guard.testing import FakeClock
 
 PERIOD = 10.0
 states = st.tuples(
@@ -107,14 +108,14 @@ def test_reset_is_when_more_remains(state: tuple[int, int, int, float], cost: in
 )
 def test_it_decides_as_limits_does(count: int, steps: list[tuple[float, int]]) -> None:
     """The same history on the same clock gives the same answers."""
-    now = 1000.0
+    clock = FakeClock(1000.0)
     key = Key(Quota(count, PERIOD))
-    theirs = SlidingWindowCounterRateLimiter(MemoryStorage())
     item = RateLimitItemPerSecond(count, int(PERIOD))
-    for wait, cost in steps:
-        now += wait
-        with patch("time.time", return_value=now):
-            assert key.hit(now, cost)[0] == theirs.hit(item, "key", cost=cost)
+    with patch("time.time", clock):  # all the time: it sweeps in a thread
+        theirs = SlidingWindowCounterRateLimiter(MemoryStorage())
+        for wait, cost in steps:
+            clock.advance(wait)
+            assert key.hit(clock(), cost)[0] == theirs.hit(item, "key", cost=cost)
 
 
 @given(st.integers(1, 30), st.lists(st.floats(0.0, 3.0), min_size=1, max_size=200))
