@@ -11,10 +11,12 @@ _CENTURY = 100 * 366 * 86400
 _NAME = re.compile(r"[\x20-\x7e]+")
 
 
-def check_count(field: str, value: object, *, least: int = 1) -> None:
-    """Require a whole number of at least `least`."""
+def check_count(field: str, value: object, *, least: int = 1, most: int | None = None) -> None:
+    """Require a whole number of at least `least`, and of no more than `most`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ConfigurationError(field, value, f"a whole number from {least} up")
+    if most is not None and value > most:
+        raise ConfigurationError(field, value, f"at most {most}")
 
 
 def check_seconds(field: str, value: object, *, zero: bool = False) -> None:

@@ -23,7 +23,9 @@ class RuleFields:
 
     def __init__(self, name: str, quota: Quota) -> None:
         quoted = name.replace("\\", "\\\\").replace('"', '\\"').encode("ascii")
-        self.policy: bytes = b'"%s";q=%d;w=%d' % (quoted, quota.count, max(1, ceil(quota.period)))
+        # A bucket is told as what it holds, and the time in which it fills: the rate is the same.
+        window = max(1, ceil(quota.period * quota.capacity / quota.count))
+        self.policy: bytes = b'"%s";q=%d;w=%d' % (quoted, quota.capacity, window)
         self.state: bytes = b'"%s";r=%%d;t=%%d' % quoted.replace(b"%", b"%%")
         self.policy_field: Field = (b"ratelimit-policy", self.policy)
 

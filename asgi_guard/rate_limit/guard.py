@@ -14,7 +14,6 @@ from asgi_guard.rate_limit.decision import Decided
 from asgi_guard.rate_limit.fields import Field, RuleFields, render_fields
 from asgi_guard.rate_limit.limiter import MEMORY_STORE, open_store
 from asgi_guard.rate_limit.memory import MemoryStore, hit_all
-from asgi_guard.rate_limit.quota import parse_quota
 from asgi_guard.rate_limit.rule import Rule
 from asgi_guard.rate_limit.store import Charge, Store
 from asgi_guard.refusal import Refusal
@@ -63,7 +62,9 @@ class RateLimit:
                 raise ConfigurationError(
                     "Rule.name", label, "a name= that no other rule of this RateLimit has"
                 )
-        open_store("RateLimit.store", store)
+        opened = open_store("RateLimit.store", store)
+        for rule in made:
+            opened.counter(rule.label, rule.whole_quota, rule.counting)
         if fields not in _FIELDS:
             raise ConfigurationError("RateLimit.fields", fields, "'draft-11' or None")
         object.__setattr__(self, "rules", made)
@@ -193,10 +194,10 @@ class _RunningRule:
     )
 
     def __init__(self, rule: Rule, store: Store) -> None:
-        quota = parse_quota("Rule.quota", rule.quota)
+        quota = rule.whole_quota
         self.name = rule.label
         self.key = compile_key(rule.key)
-        self.counter = store.counter(rule.label, quota)
+        self.counter = store.counter(rule.label, quota, rule.counting)
         self.hit: Any = getattr(self.counter, "hit", None)  # of a counter in this process
         self.fields = RuleFields(rule.label, quota)
         self.policy, self.state = self.fields.policy_field, self.fields.state

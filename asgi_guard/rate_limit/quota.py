@@ -8,7 +8,7 @@ import limits
 from asgi_guard._checks import check_count, check_seconds
 from asgi_guard.errors import ConfigurationError
 
-_LARGEST = 10**15 - 1  # of an integer in a header field (RFC 9651, section 3.3.1)
+LARGEST = 10**15 - 1  # of an integer in a header field (RFC 9651, section 3.3.1)
 _SHORTEST = 0.001
 _NO_MULTIPLE = re.compile(r"(/|per)\s*0+(?!\d)", re.IGNORECASE)
 _NOTATION = (
@@ -24,6 +24,8 @@ class Quota:
     Args:
         count: Units per period, a whole number from 1 to 10^15 - 1.
         period: The period in seconds, from 0.001 to a century; fractions are fine.
+        burst: Units at once, a whole number from 1 to 10^15 - 1, where the quota is a token
+            bucket; None (the default) for as many as the count.
 
     Raises:
         ConfigurationError: A value is out of its range.
@@ -31,15 +33,21 @@ class Quota:
 
     count: int
     period: float
+    burst: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no quota."""
-        check_count("Quota.count", self.count)
+        check_count("Quota.count", self.count, most=LARGEST)
         check_seconds("Quota.period", self.period)
-        if self.count > _LARGEST:
-            raise ConfigurationError("Quota.count", self.count, f"at most {_LARGEST}")
+        if self.burst is not None:
+            check_count("Quota.burst", self.burst, most=LARGEST)
         if self.period < _SHORTEST:
             raise ConfigurationError("Quota.period", self.period, f"seconds, from {_SHORTEST} up")
+
+    @property
+    def capacity(self) -> int:
+        """The units that can be used at once."""
+        return self.count if self.burst is None else self.burst
 
 
 def parse_quota(field: str, notation: object) -> Quota:

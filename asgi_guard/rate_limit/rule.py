@@ -1,13 +1,18 @@
 """Rules: a quota, and whom and what it applies to."""
 
 from collections.abc import Set as AbstractSet
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import get_args
 
-from asgi_guard._checks import check_function, check_name, is_name
+from asgi_guard._checks import check_count, check_function, check_name, is_name
 from asgi_guard.errors import ConfigurationError
 from asgi_guard.keys import Key, client_ip
 from asgi_guard.matching import check_methods, compile_matcher
-from asgi_guard.rate_limit.quota import Quota, parse_quota
+from asgi_guard.rate_limit.algorithms import Algorithm
+from asgi_guard.rate_limit.quota import LARGEST, Quota, parse_quota
+
+ALGORITHMS: tuple[str, ...] = get_args(Algorithm)
+_MOST_IN_A_LOG = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +22,18 @@ class Rule:
     Args:
         quota: How much in how long, such as `"5/minute"`, or a `Quota`.
         name: What header fields, bodies and metrics call the rule: printable ASCII, at most 100
-            characters; default: quota, methods and path. Counters belong to the name.
+            characters; default: quota, burst, methods and path. Counters belong to the name.
         key: Whom to charge: `client_ip` (the default), `header("x-api-key")`, or a function from
             scope to string, where None exempts the request.
         path: A pattern such as `/login`, `/users/{id}` or `/api/*`; default: every path. It is
             matched below `root_path`, and a slash at the end does not count.
         methods: Method names such as `{"POST"}`; default: every method. GET includes HEAD, and a
             websocket handshake is a GET.
+        burst: Units at once, from 1 up: makes the quota a token bucket of that size, which fills at
+            the rate of the quota; default None.
+        algorithm: How to count: `"sliding-window"`, `"fixed-window"`, `"token-bucket"` or
+            `"moving-window"`; default None for a token bucket with `burst`, and the sliding
+            window without.
 
     Raises:
         ConfigurationError: A field is wrong; the message says which, and what is allowed.
@@ -35,10 +45,12 @@ class Rule:
     key: Key = client_ip
     path: str | None = None
     methods: AbstractSet[str] | None = None
+    burst: int | None = None
+    algorithm: Algorithm | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no rule."""
-        parse_quota("Rule.quota", self.quota)
+        self._check_counting()
         if self.name is not None:
             check_name("Rule.name", self.name)
         check_function(
@@ -54,13 +66,47 @@ class Rule:
                 "Rule.name", None, f"a name= for this rule, since {self.label!r} cannot be one"
             )
 
+    def _check_counting(self) -> None:
+        quota = parse_quota("Rule.quota", self.quota)
+        if self.burst is not None:
+            check_count("Rule.burst", self.burst, most=LARGEST)
+        if self.algorithm not in {None, *ALGORITHMS}:
+            raise ConfigurationError(
+                "Rule.algorithm", self.algorithm, f"None, or one of {', '.join(ALGORITHMS)}"
+            )
+        if self.burst or quota.burst:
+            if self.algorithm not in {None, "token-bucket"}:
+                raise ConfigurationError(
+                    "Rule.algorithm", self.algorithm, "'token-bucket' or None where burst= is given"
+                )
+            object.__setattr__(self, "algorithm", "token-bucket")
+        if self.algorithm == "moving-window" and quota.count > _MOST_IN_A_LOG:
+            raise ConfigurationError(
+                "Rule.quota",
+                self.quota,
+                f"at most {_MOST_IN_A_LOG} units in a moving window, which keeps a time for each",
+            )
+
+    @property
+    def counting(self) -> Algorithm:
+        """How it counts."""
+        return self.algorithm or "sliding-window"
+
+    @property
+    def whole_quota(self) -> Quota:
+        """The quota, with its burst."""
+        quota = parse_quota("Rule.quota", self.quota)
+        return quota if self.burst is None else replace(quota, burst=self.burst)
+
     @property
     def label(self) -> str:
-        """What the rule is called: its name, or its quota, methods and path."""
+        """What the rule is called: its name, or its quota, burst, methods and path."""
         if self.name is not None:
             return self.name
         quota = self.quota
         parts = [quota if isinstance(quota, str) else f"{quota.count}/{quota.period:g}s"]
+        if self.whole_quota.burst is not None:
+            parts.append(f"burst {self.whole_quota.burst}")
         if self.methods is not None:
             parts.append(",".join(sorted(self.methods)))
         if self.path is not None:

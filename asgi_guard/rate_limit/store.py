@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeAlias
 
+from asgi_guard.rate_limit.algorithms import Algorithm
 from asgi_guard.rate_limit.decision import Decision
 from asgi_guard.rate_limit.quota import Quota
 
@@ -16,13 +17,17 @@ Charge: TypeAlias = tuple[Counter, str, int]
 class Store(Protocol):
     """Keeps counters, on a clock of its own."""
 
-    def counter(self, rule: str, quota: Quota) -> Counter:
+    def counter(self, rule: str, quota: Quota, algorithm: Algorithm = "sliding-window") -> Counter:
         """Return the counter of a rule, to be charged many times.
 
         Args:
-            rule: The rule's name. What was counted belongs to the name and the period, so a rule
-                whose count has changed goes on from the units already used.
-            quota: Count and period.
+            rule: The rule's name. What was counted belongs to the name, the algorithm and the
+                period, so a rule whose count has changed goes on from the units already used.
+            quota: Count and period, and the burst of a token bucket.
+            algorithm: How to count.
+
+        Raises:
+            ConfigurationError: This store has no such algorithm.
         """
         ...
 

@@ -19,6 +19,7 @@ PURE = {
     "pools.snapshot",
     "rate_limit.algorithms",
     "rate_limit.decision",
+    "rate_limit.shards",
 }
 THIRD_PARTY = {
     "limits": {"rate_limit.quota"},

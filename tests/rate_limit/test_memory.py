@@ -52,6 +52,19 @@ async def test_a_refusal_charges_nothing_anywhere() -> None:
     assert [d.remaining for d in await hit(store, wide)] == [98]
 
 
+async def test_what_is_taken_back_leaves_no_entry() -> None:
+    """Keys that one rule counted, and another refused, take no place."""
+    for algorithm in ("sliding-window", "fixed-window", "token-bucket"):
+        store = MemoryStore(clock=FakeClock())
+        first = store.counter("first", Quota(9, 10.0), algorithm)
+        full = store.counter("full", Quota(1, 10.0), algorithm)
+        await store.hit([(full, "everybody", 1)])
+        for client in range(20):
+            refused = await store.hit([(first, str(client), 1), (full, "everybody", 1)])
+            assert [each.admitted for each in refused] == [True, False]
+        assert len(store) == 1
+
+
 async def test_what_is_over_is_forgotten() -> None:
     """After two periods nothing counts, and what is touched again starts anew."""
     clock = FakeClock()

@@ -1,4 +1,4 @@
-"""For tests of apps that are guarded, and of guards."""
+"""Time for tests: it moves when it is told to."""
 
 
 class FakeClock:

@@ -1,0 +1,154 @@
+"""The counters of the in-process store: one for each rule, over shards of its keys."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from asgi_guard._clock import Clock
+from asgi_guard.rate_limit.algorithms import MARGIN, fixed_window, sliding_window, token_bucket
+from asgi_guard.rate_limit.decision import Decided
+from asgi_guard.rate_limit.quota import Quota
+from asgi_guard.rate_limit.shards import SHARD, Shard
+
+
+class MemoryCounter(ABC):
+    """The counter of one rule.
+
+    Args:
+        quota: What is counted towards.
+        shards: Where.
+        clock: Seconds that never run backwards.
+    """
+
+    def __init__(self, quota: Quota, shards: list[Shard[Any]], clock: Clock) -> None:
+        self._count = quota.count
+        self._period = quota.period
+        self._window = self.window(quota)
+        self._shards = shards
+        self._clock = clock
+
+    @staticmethod
+    def window(quota: Quota) -> float:
+        """Return the seconds after which an entry that nobody hits no longer matters."""
+        return quota.period
+
+    @abstractmethod
+    def hit(self, key: str, cost: int) -> Decided:
+        """Decide, and charge what is admitted."""
+
+    @abstractmethod
+    def look(self, key: str, cost: int) -> Decided:
+        """Decide, and charge nothing."""
+
+    @abstractmethod
+    def take_back(self, key: str, cost: int) -> None:
+        """Undo a charge, in the same step that made it."""
+
+    def _shard(self, key: str) -> tuple[Shard[Any], float]:
+        """Return the shard of a key in the window of this moment, and the seconds in there."""
+        shard = self._shards[hash(key) & SHARD]
+        elapsed = self._clock() - shard.began
+        if elapsed >= self._window:
+            elapsed = shard.move_on(elapsed, self._window)
+        return shard, elapsed
+
+
+class SlidingCounter(MemoryCounter):
+    """Units of this window and of the one before."""
+
+    def hit(self, key: str, cost: int) -> Decided:
+        """Decide, and charge what is admitted."""
+        shard = self._shards[hash(key) & SHARD]  # as `_shard` does, without another call
+        elapsed = self._clock() - shard.began
+        if elapsed >= self._period:
+            elapsed = shard.move_on(elapsed, self._period)
+        counts = shard.current
+        entry: str | int = key
+        used = counts.get(key)
+        if used is None:
+            entry = shard.place(key)
+            used = counts.get(entry, 0)
+        before = shard.faded(key) if shard.previous else 0
+        total = used + cost
+        if not before and cost and total <= self._count:
+            # What the algorithm comes to for who was quiet before: most hits, and the cheapest.
+            counts[entry] = total
+            return True, self._count - total, self._period - elapsed + MARGIN, 0.0
+        decision = sliding_window(self._count, self._period, before, used, elapsed, cost)
+        if decision[0] and cost:
+            counts[entry] = total
+        return decision
+
+    def look(self, key: str, cost: int) -> Decided:
+        """Decide, and charge nothing."""
+        shard, elapsed = self._shard(key)
+        used = shard.current.get(shard.place(key), 0)
+        return sliding_window(self._count, self._period, shard.faded(key), used, elapsed, cost)
+
+    def take_back(self, key: str, cost: int) -> None:
+        """Undo a charge, in the same step that made it."""
+        shard = self._shards[hash(key) & SHARD]
+        entry = shard.place(key)
+        used = shard.current.pop(entry) - cost
+        if used:
+            shard.current[entry] = used
+
+
+class FixedCounter(SlidingCounter):
+    """Units of this window."""
+
+    def hit(self, key: str, cost: int) -> Decided:
+        """Decide, and charge what is admitted."""
+        shard, elapsed = self._shard(key)
+        entry = shard.place(key)
+        used = shard.current.get(entry, 0)
+        decision = fixed_window(self._count, self._period, used, elapsed, cost)
+        if decision[0] and cost:
+            shard.current[entry] = used + cost
+        return decision
+
+    def look(self, key: str, cost: int) -> Decided:
+        """Decide, and charge nothing."""
+        shard, elapsed = self._shard(key)
+        used = shard.current.get(shard.place(key), 0)
+        return fixed_window(self._count, self._period, used, elapsed, cost)
+
+
+class BucketCounter(MemoryCounter):
+    """When each bucket will be full, on the store's clock; where nothing is known, it is."""
+
+    def __init__(self, quota: Quota, shards: list[Shard[Any]], clock: Clock) -> None:
+        super().__init__(quota, shards, clock)
+        self._burst = quota.capacity
+        self._interval = quota.period / quota.count
+
+    @staticmethod
+    def window(quota: Quota) -> float:
+        """Return the seconds in which an empty bucket fills."""
+        return quota.period * quota.capacity / quota.count
+
+    def hit(self, key: str, cost: int) -> Decided:
+        """Decide, and charge what is admitted."""
+        decision, full_in, now, shard = self._decide(key, cost)
+        if decision[0] and cost:
+            shard.current[shard.place(key)] = now + full_in
+        return decision
+
+    def look(self, key: str, cost: int) -> Decided:
+        """Decide, and charge nothing."""
+        return self._decide(key, cost)[0]
+
+    def take_back(self, key: str, cost: int) -> None:
+        """Undo a charge, in the same step that made it."""
+        shard, elapsed = self._shard(key)
+        entry = shard.place(key)
+        full_at = shard.current.pop(entry) - cost * self._interval
+        if full_at > shard.began + elapsed:
+            shard.current[entry] = full_at
+
+    def _decide(self, key: str, cost: int) -> tuple[Decided, float, float, Shard[Any]]:
+        shard, elapsed = self._shard(key)
+        now = shard.began + elapsed
+        full_at = shard.current.get(shard.place(key)) or shard.faded(key) or now
+        full_in = max(0.0, full_at - now)
+        decision, full_in = token_bucket(self._count, self._period, self._burst, full_in, cost)
+        return decision, full_in, now, shard

@@ -1,0 +1,65 @@
+"""Shards: the tables of the in-process store.
+
+Each rule has 64 shards, and each shard two dictionaries: this window and the one before. A window
+that is over is dropped whole, shard by shard and each at a time of its own, so no hit ever pays
+for more than a sixty-fourth of the keys, and nothing runs in the background.
+"""
+
+from typing import Generic, TypeVar
+
+N = TypeVar("N", int, float)
+"""Units, or a time."""
+
+SHARD = 63
+"""What of a key's hash is the number of its shard."""
+_SHARDS = SHARD + 1
+_SHARD_BITS = 6
+_SPILL_BUCKETS = 16
+
+
+class Shard(Generic[N]):
+    """Numbers of one sixty-fourth of a rule's keys, in windows that begin at a time of its own."""
+
+    __slots__ = ("began", "capacity", "current", "previous")
+
+    def __init__(self, began: float, capacity: int) -> None:
+        self.began = began
+        self.capacity = capacity
+        # Strings are keys, numbers are the groups of keys that found no room.
+        self.previous: dict[str | int, N] = {}
+        self.current: dict[str | int, N] = {}
+
+    def __len__(self) -> int:
+        """Return the number of entries, in both windows."""
+        return len(self.previous) + len(self.current)
+
+    def place(self, key: str) -> str | int:
+        """Return where a key is counted in this window: its own entry, or that of its group."""
+        counts = self.current
+        return _group(key) if key not in counts and len(counts) >= self.capacity else key
+
+    def faded(self, key: str) -> N | int:
+        """Return what there was for a key in the window before, or 0."""
+        counts = self.previous
+        before = counts.get(key, 0)
+        if not before and len(counts) >= self.capacity:
+            before = counts.get(_group(key), 0)
+        return before
+
+    def move_on(self, elapsed: float, period: float) -> float:
+        """Begin the window of this moment, drop what no longer counts; return what has elapsed."""
+        windows, elapsed = divmod(elapsed, period)
+        self.began += windows * period
+        self.previous = self.current if windows == 1 else {}
+        self.current = {}
+        return elapsed
+
+
+def new_shards(now: float, period: float, most_keys: int) -> list[Shard[N]]:
+    """Return empty shards, whose windows begin one after the other."""
+    capacity = most_keys // (2 * _SHARDS) - _SPILL_BUCKETS
+    return [Shard(now - period / _SHARDS * number, capacity) for number in range(_SHARDS)]
+
+
+def _group(key: str) -> int:
+    return (hash(key) >> _SHARD_BITS) & (_SPILL_BUCKETS - 1)

@@ -1,0 +1,17 @@
+"""The conformance kit, on every store that there is."""
+
+import pytest
+
+from asgi_guard import MemoryStore
+from asgi_guard.rate_limit.algorithms import Algorithm
+from asgi_guard.testing import StoreCheck, store_checks
+
+CHECKS = store_checks("sliding-window", "fixed-window", "token-bucket")
+
+
+@pytest.mark.parametrize(
+    ("check", "algorithm"), [case[1:] for case in CHECKS], ids=[case[0] for case in CHECKS]
+)
+async def test_the_memory_store_conforms(check: StoreCheck, algorithm: Algorithm) -> None:
+    """Alone in its process."""
+    await check(MemoryStore(), algorithm)
