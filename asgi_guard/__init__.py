@@ -13,6 +13,7 @@ from asgi_guard.errors import (
     GuardError,
     QuotaExceeded,
     Rejected,
+    StoreUnavailable,
 )
 from asgi_guard.guard import Guard
 from asgi_guard.health.check import Check
@@ -53,6 +54,7 @@ __all__ = [
     "Rejected",
     "Rule",
     "Store",
+    "StoreUnavailable",
     "client_ip",
     "header",
 ]

@@ -118,3 +118,7 @@ class CircuitOpen(Rejected):
     def __init__(self, message: str, retry_after: float | None = None, breaker: str = "") -> None:
         super().__init__(message, retry_after)
         self.breaker = breaker
+
+
+class StoreUnavailable(GuardError):  # noqa: N818 - it says what happened, and is no mistake
+    """A store of counters gave no answer, or not in time; its `__cause__` says why."""

@@ -16,7 +16,8 @@ from asgi_guard.metrics.guard import Metrics, MetricsEndpoint, MetricsLayer
 from asgi_guard.ops import Answer, Endpoints
 from asgi_guard.parts import Parts
 from asgi_guard.pools.snapshot import PoolSource
-from asgi_guard.rate_limit.guard import RateLimit, RateLimitLayer
+from asgi_guard.rate_limit.guard import RateLimit
+from asgi_guard.rate_limit.layer import RateLimitLayer
 from asgi_guard.shell import Layer, Shell
 
 

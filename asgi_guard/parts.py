@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from asgi_guard.breaker.breaker import CircuitBreaker
 from asgi_guard.concurrency.guard import ConcurrencyLayer
 from asgi_guard.pools.snapshot import PoolSource
-from asgi_guard.rate_limit.guard import RateLimitLayer
+from asgi_guard.rate_limit.layer import RateLimitLayer
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)

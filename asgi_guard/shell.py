@@ -4,7 +4,7 @@ from asyncio import CancelledError
 from collections.abc import Awaitable, Iterator, Sequence
 from typing import Any, ClassVar, TypeAlias
 
-from asgi_guard._asgi import ASGIApp, Receive, Scope, Send
+from asgi_guard._asgi import ASGIApp, Message, Receive, Scope, Send
 from asgi_guard.errors import ConfigurationError
 from asgi_guard.exchange import Exchange
 
@@ -23,11 +23,18 @@ class Layer:
     keeps_500: ClassVar[bool] = False
     """Whether a bare 500 is kept back for a moment, since `recover` may find a better answer."""
 
+    has_open: bool = False
+    """Whether there is something to close when the app has shut down."""
+
     def admit(self, exchange: Exchange) -> Admission:
         """Admit an HTTP request, or answer it."""
 
     def admit_socket(self, exchange: Exchange) -> Admission:
         """Admit the handshake of a websocket, or answer it."""
+
+    async def aclose(self) -> None:
+        """Close what is open, when the app has shut down; in its event loop."""
+        raise NotImplementedError
 
     async def recover(self, exchange: Exchange, error: BaseException) -> bool:
         """Answer for an error that the app let out; return whether that was done."""
@@ -59,13 +66,16 @@ class Shell:
             "websocket": tuple(_hooks(layers, "admit_socket")),
         }
         self._recovers = tuple(_hooks(layers[::-1], "recover"))
+        self._closes = tuple(layer.aclose for layer in layers if layer.has_open)
         self._keeps_500 = any(layer.keeps_500 for layer in layers)
 
     # A coroutine function: servers take an app that is none for ASGI 2.
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request, and pass on everything else."""
         admits = self._admits.get(scope["type"])
-        if admits is None or self._mark in scope:
+        if admits is None:
+            return await self._pass_on(scope, receive, send)
+        if self._mark in scope:
             return await self._app(scope, receive, send)
         scope[self._mark] = True
         exchange = Exchange(scope, receive, send, self._keeps_500)
@@ -87,6 +97,18 @@ class Shell:
             if exchange.after_last:
                 exchange.give_back()
             scope.pop(self._mark, None)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Leave what is no request to the app; close what the layers have when it shuts down."""
+
+        async def close_first(message: Message) -> None:
+            if message["type"].startswith("lifespan.shutdown."):
+                for aclose in self._closes:
+                    await aclose()
+            await send(message)
+
+        closes = scope["type"] == "lifespan" and self._closes
+        await self._app(scope, receive, close_first if closes else send)
 
 
 def _hooks(layers: Sequence[Layer], name: str) -> Iterator[Any]:

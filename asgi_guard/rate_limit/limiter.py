@@ -1,30 +1,10 @@
 """Rate limiting without HTTP."""
 
 from asgi_guard._checks import check_count
-from asgi_guard.errors import ConfigurationError, Withheld
 from asgi_guard.rate_limit.decision import Decision
-from asgi_guard.rate_limit.memory import MemoryStore
 from asgi_guard.rate_limit.quota import Quota, parse_quota
 from asgi_guard.rate_limit.store import Store
-
-MEMORY_STORE = "memory://"
-
-
-def open_store(field: str, store: object) -> Store:
-    """Return the store itself, or a new one for its URL.
-
-    Raises:
-        ConfigurationError: It is no store, or a URL that names none.
-    """
-    if store == MEMORY_STORE:
-        return MemoryStore()
-    is_store = all(callable(getattr(store, method, None)) for method in ("counter", "hit"))
-    if isinstance(store, type) or not is_store:
-        shown = Withheld(store) if isinstance(store, str) and "@" in store else store
-        raise ConfigurationError(
-            field, shown, f"{MEMORY_STORE!r} for one of its own, or a Store such as MemoryStore()"
-        )
-    return store  # type: ignore[return-value]  # a protocol's signature cannot be asked for
+from asgi_guard.rate_limit.stores import MEMORY_STORE, close_store, open_store
 
 
 class RateLimiter:
@@ -32,8 +12,8 @@ class RateLimiter:
 
     Args:
         quota: How much in how long, such as `"5/minute"`, or a `Quota`.
-        store: `"memory://"` (the default) for a store of its own, or a store to share; limiters of
-            the same quota in the same store share their counters.
+        store: `"memory://"` (the default) for a store of its own, the URL of a Redis, or a store to
+            share; limiters of the same quota in the same store share their counters.
 
     Raises:
         ConfigurationError: The quota or the store is wrong.
@@ -42,6 +22,7 @@ class RateLimiter:
     def __init__(self, quota: str | Quota, *, store: str | Store = MEMORY_STORE) -> None:
         parsed = parse_quota("RateLimiter.quota", quota)
         self._store = open_store("RateLimiter.store", store)
+        self._owns_store = isinstance(store, str)
         self._counter = self._store.counter(f"{parsed.count}/{parsed.period:g}s", parsed)
 
     async def hit(self, key: str, cost: int = 1) -> Decision:
@@ -56,7 +37,13 @@ class RateLimiter:
 
         Raises:
             ConfigurationError: The cost is out of range.
+            StoreUnavailable: The store gives no answer.
         """
         check_count("RateLimiter.hit.cost", cost, least=0)
         (decision,) = await self._store.hit([(self._counter, key, cost)])
         return decision
+
+    async def aclose(self) -> None:
+        """Close the store, if it was opened from a URL."""
+        if self._owns_store:
+            await close_store(self._store)

@@ -66,7 +66,12 @@ class MemoryStore:
             self._tables[rule, algorithm, window] = shards
         return kind(quota, shards, self._clock)
 
-    async def hit(self, charges: Sequence[Charge]) -> Sequence[Decision]:
+    async def hit(
+        self,
+        charges: Sequence[Charge],
+        *,
+        within: float | None = None,  # noqa: ARG002 - it answers at once
+    ) -> Sequence[Decision]:
         """Charge all counters, or none of them if one refuses."""
         return [Decision(*decided) for decided in hit_all(charges)]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Set as AbstractSet
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import get_args
+from typing import Literal, TypeAlias, get_args
 
 from asgi_guard._checks import check_count, check_function, check_name, is_name
 from asgi_guard.errors import ConfigurationError
@@ -11,6 +11,8 @@ from asgi_guard.matching import check_methods, compile_matcher
 from asgi_guard.rate_limit.algorithms import Algorithm
 from asgi_guard.rate_limit.quota import LARGEST, Quota, parse_quota
 
+OnStoreFailure: TypeAlias = Literal["local", "admit", "refuse"]
+FAILURE_MODES: tuple[str, ...] = get_args(OnStoreFailure)
 ALGORITHMS: tuple[str, ...] = get_args(Algorithm)
 _MOST_IN_A_LOG = 1000
 
@@ -34,6 +36,8 @@ class Rule:
         algorithm: How to count: `"sliding-window"`, `"fixed-window"`, `"token-bucket"` or
             `"moving-window"`; default None for a token bucket with `burst`, and the sliding
             window without.
+        on_store_failure: What holds while the store gives no answer: `"local"`, `"admit"` or
+            `"refuse"`; default None for what the `RateLimit` says.
 
     Raises:
         ConfigurationError: A field is wrong; the message says which, and what is allowed.
@@ -47,6 +51,7 @@ class Rule:
     methods: AbstractSet[str] | None = None
     burst: int | None = None
     algorithm: Algorithm | None = None
+    on_store_failure: OnStoreFailure | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no rule."""
@@ -58,6 +63,12 @@ class Rule:
             self.key,
             "client_ip, header('x-api-key'), or a plain function from scope to string",
         )
+        if self.on_store_failure not in {None, *FAILURE_MODES}:
+            raise ConfigurationError(
+                "Rule.on_store_failure",
+                self.on_store_failure,
+                f"None, or one of {', '.join(map(repr, FAILURE_MODES))}",
+            )
         if self.methods is not None:
             object.__setattr__(self, "methods", check_methods("Rule.methods", self.methods))
         compile_matcher("Rule", self.path, self.methods)

@@ -31,14 +31,20 @@ class Store(Protocol):
         """
         ...
 
-    async def hit(self, charges: Sequence[Charge]) -> Sequence[Decision]:
+    async def hit(
+        self, charges: Sequence[Charge], *, within: float | None = None
+    ) -> Sequence[Decision]:
         """Charge all counters in one atomic step, or none of them if one refuses.
 
         Args:
             charges: What to charge; no two of them share rule, period and key.
+            within: Seconds in which an answer is wanted; None for a time of the store's own.
 
         Returns:
             A decision for each charge, in order. Where one refused, the others say what they
             would have said, and their `remaining` is uncharged.
+
+        Raises:
+            StoreUnavailable: There is no answer, or none within that time.
         """
         ...

@@ -24,6 +24,7 @@ PURE = {
 THIRD_PARTY = {
     "limits": {"rate_limit.quota"},
     "prometheus_client": READERS,
+    "redis": {"rate_limit.redis"},
     "sqlalchemy": {"pools.sqlalchemy", "health.sqlalchemy"},
     "starlette": SHARED | READERS,
 }

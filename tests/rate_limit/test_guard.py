@@ -16,7 +16,7 @@ from asgi_guard import (
     Rule,
     header,
 )
-from asgi_guard.rate_limit.guard import RateLimitLayer
+from asgi_guard.rate_limit.layer import RateLimitLayer
 from asgi_guard.shell import Shell
 from asgi_guard.testing import FakeClock
 from tests.driver import Exchange, connect, get, hello
@@ -269,11 +269,12 @@ async def test_a_decorated_key_is_judged_by_its_own_arguments() -> None:
 
 
 def test_no_store_shows_a_password() -> None:
-    """Whether or not it has a scheme."""
-    for store in ("redis://user:secret@host", "user:secret@host"):
+    """Whether or not it is one, in errors and where the guard is shown."""
+    for store in ("rediss+x://user:secret@host", "user:secret@host", "redis://u:secret@host:x"):
         with pytest.raises(ConfigurationError) as raised:
             RateLimit("1/hour", store=store)
         assert "secret" not in str(raised.value)
+    assert "secret" not in repr(RateLimit("1/hour", store="redis://user:secret@host"))
 
 
 def test_an_async_key_is_refused() -> None:

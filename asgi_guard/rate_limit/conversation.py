@@ -1,0 +1,103 @@
+"""A conversation with a server: questions that come while it answers travel together.
+
+A server that is asked by every request needs no connection for each: while one question is on its
+way, others gather, and are sent as one.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from asgi_guard.errors import StoreUnavailable
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+
+@dataclass(slots=True)
+class _Asked(Generic[Q, A]):
+    question: Q
+    answer: "asyncio.Future[A]"
+    deadline: float
+
+
+class Conversation(Generic[Q, A]):
+    """One at a time is asked, with all the questions that have gathered; for one event loop.
+
+    Args:
+        ask: Sends questions, and returns their answers in order.
+        most: The most questions that travel together, from 1 up.
+    """
+
+    def __init__(self, ask: Callable[[Sequence[Q]], Awaitable[Sequence[A]]], most: int) -> None:
+        self._ask = ask
+        self._most = most
+        self._gathered: list[_Asked[Q, A]] = []
+        self._idle: asyncio.Future[None] | None = None
+        self._talking: asyncio.Task[None] | None = None
+
+    async def ask(self, question: Q, within: float) -> A:
+        """Ask one question.
+
+        Args:
+            question: What to ask.
+            within: Seconds to wait for the answer.
+
+        Raises:
+            StoreUnavailable: There was no answer within that time, or an error instead.
+        """
+        loop = asyncio.get_running_loop()
+        asked = _Asked[Q, A](question, loop.create_future(), loop.time() + within)
+        self._gathered.append(asked)
+        if self._idle is not None:
+            if not self._idle.done():
+                self._idle.set_result(None)
+            self._idle = None
+        elif self._talking is None or self._talking.done():
+            self._talking = loop.create_task(self._talk())
+        return await asked.answer
+
+    async def aclose(self) -> None:
+        """End the conversation; whoever waits for an answer gets none."""
+        if self._talking is not None:
+            self._talking.cancel()
+            await asyncio.wait([self._talking])
+
+    async def _talk(self) -> None:
+        loop = asyncio.get_running_loop()
+        together: list[_Asked[Q, A]] = []
+        try:
+            while True:
+                if not self._gathered:
+                    self._idle = loop.create_future()
+                    await self._idle
+                together = [each for each in self._gathered if not each.answer.done()]
+                together, self._gathered = together[: self._most], together[self._most :]
+                if together:
+                    await self._ask_together(together)
+        finally:
+            self._idle = None
+            self._refuse(together, "the store is closed")
+
+    async def _ask_together(self, together: list[_Asked[Q, A]]) -> None:
+        try:
+            async with asyncio.timeout_at(min(each.deadline for each in together)):
+                answers = await self._ask([each.question for each in together])
+        except Exception as error:  # noqa: BLE001 - whatever it is, there is no answer
+            # Who has gathered meanwhile would wait for what has just failed, and longer than told.
+            self._refuse(together, repr(error), error)
+        else:
+            for each, answer in zip(together, answers, strict=True):
+                if not each.answer.done():
+                    each.answer.set_result(answer)
+
+    def _refuse(
+        self, together: list[_Asked[Q, A]], why: str, cause: Exception | None = None
+    ) -> None:
+        gathered, self._gathered = self._gathered, []
+        for each in (*together, *gathered):
+            if not each.answer.done():
+                error = StoreUnavailable(why)
+                error.__cause__ = cause
+                each.answer.set_exception(error)

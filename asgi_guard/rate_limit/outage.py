@@ -1,0 +1,62 @@
+"""An outage: a store that does not answer is left alone until it does.
+
+The first failure begins it, so that a dead store costs nothing per request. It is ended by a probe
+in the background, which is there only while it lasts: no request pays for finding out.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+
+from asgi_guard.errors import StoreUnavailable
+
+_LOG = logging.getLogger("asgi_guard")
+_FIRST_PROBE = 0.1  # seconds
+_LAST_PROBE = 1.0  # so that it is over soon after the store is back
+_SPREAD = 0.2  # of each wait, at random: workers should not come back together
+
+
+class Outage:
+    """Whether a store can be asked, for one event loop.
+
+    Args:
+        probe: Asks the store, and raises `StoreUnavailable` where it gives no answer.
+
+    Attributes:
+        is_on: Whether the store is out.
+        count: How often it has been out.
+    """
+
+    def __init__(self, probe: Callable[[], Awaitable[object]]) -> None:
+        self._probe = probe
+        self._probing: asyncio.Task[None] | None = None
+        self.is_on: bool = False
+        self.count: int = 0
+
+    def begin(self, error: StoreUnavailable) -> None:
+        """Take note that the store has failed."""
+        if self.is_on:
+            return
+        self.is_on = True
+        self.count += 1
+        _LOG.warning("rate limit: the store is out, rules go by on_store_failure: %s", error)
+        self._probing = asyncio.get_running_loop().create_task(self._end())
+
+    async def aclose(self) -> None:
+        """Stop probing."""
+        if self._probing is not None and not self._probing.done():
+            self._probing.cancel()
+            await asyncio.wait([self._probing])
+
+    async def _end(self) -> None:
+        wait = _FIRST_PROBE
+        while self.is_on:
+            await asyncio.sleep(wait * random.uniform(1 - _SPREAD, 1 + _SPREAD))  # noqa: S311
+            try:
+                await self._probe()
+            except StoreUnavailable:
+                wait = min(2 * wait, _LAST_PROBE)
+            else:
+                self.is_on = False
+                _LOG.warning("rate limit: the store is back")

@@ -1,0 +1,163 @@
+-- Decides requests one after the other, each on all of its charges: all are charged, or none is.
+--
+-- KEYS: a key for each charge of each request, in order.
+-- ARGV: for each request the number of its charges, and for each charge five numbers:
+--       algorithm, count, period in microseconds, burst, cost.
+-- Returns four numbers for each charge: admitted (1 or 0), remaining, and the microseconds to reset
+-- and to retry, where -1 stands for never.
+--
+-- A key holds numbers, by its algorithm: 1, sliding window: number of the window, units of the one
+-- before, units of this one; 2, fixed window: number of the window, units; 3, token bucket: when it
+-- will be full. The arithmetic is that of algorithms.py.
+
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local known = {} -- what each key holds, read once
+local written = {} -- milliseconds to keep each key that has changed
+
+local function read(key)
+  local state = known[key]
+  if not state then
+    state = {}
+    local text = redis.call('GET', key)
+    if text then
+      for number in string.gmatch(text, '%S+') do
+        state[#state + 1] = tonumber(number)
+      end
+    end
+    known[key] = state
+  end
+  return state
+end
+
+-- The time until at most `room` units count, where the window before fades within this one.
+local function wait(previous, current, elapsed, period, room)
+  local rest = period - elapsed
+  if current <= room then
+    local faded = 0
+    if previous > 0 then
+      faded = period * (1 - (room - current + 1) / previous)
+    end
+    return math.max(0, math.min(rest, faded - elapsed))
+  end
+  return rest + math.max(0, period * (1 - (room + 1) / current))
+end
+
+local function sliding_window(state, count, period, burst, cost)
+  local window = math.floor(now / period)
+  local elapsed = now - window * period
+  local previous, current = 0, 0
+  if state[1] == window then
+    previous, current = state[2], state[3]
+  elseif state[1] == window - 1 then
+    previous = state[3]
+  end
+  local fading = math.floor(previous * (1 - elapsed / period))
+  local used = fading + current
+  if used + cost > count then
+    local reset, retry = 0, -1
+    if used > 0 then
+      reset = wait(previous, current, elapsed, period, math.min(used, count) - 1)
+    end
+    if cost <= count then
+      retry = wait(previous, current, elapsed, period, count - cost)
+    end
+    return 0, math.max(0, count - used), reset, retry
+  end
+  local reset = 0
+  if fading > 0 then
+    reset = math.min(period - elapsed, period * (1 - fading / previous) - elapsed)
+  elseif used + cost > 0 then
+    reset = period - elapsed
+  end
+  return 1, count - used - cost, reset, 0, { window, previous, current + cost }, 2 * period - elapsed
+end
+
+local function fixed_window(state, count, period, burst, cost)
+  local window = math.floor(now / period)
+  local rest = (window + 1) * period - now
+  local used = 0
+  if state[1] == window then
+    used = state[2]
+  end
+  if used + cost > count then
+    return 0, math.max(0, count - used), used > 0 and rest or 0, cost <= count and rest or -1
+  end
+  local total = used + cost
+  return 1, count - total, total > 0 and rest or 0, 0, { window, total }, rest
+end
+
+local function tokens(interval, burst, full_in, margin)
+  if full_in <= margin then
+    return burst, 0
+  end
+  local left = math.max(0, math.floor(burst - (full_in - margin) / interval))
+  return left, math.max(0, full_in - (burst - left - 1) * interval)
+end
+
+local function token_bucket(state, count, period, burst, cost)
+  local interval = period / count
+  local margin = math.min(1, interval / 2)
+  local full_in = math.max(0, (state[1] or now) - now)
+  local missing = full_in + (cost - burst) * interval
+  if missing > margin then
+    local left, reset = tokens(interval, burst, full_in, margin)
+    return 0, left, reset, cost <= burst and missing or -1
+  end
+  full_in = full_in + cost * interval
+  local left, reset = tokens(interval, burst, full_in, margin)
+  return 1, left, reset, 0, { now + full_in }, full_in
+end
+
+local algorithms = { sliding_window, fixed_window, token_bucket }
+
+local function decide(place, cost)
+  local state = read(KEYS[place.key])
+  local at = place.argument
+  local count, period, burst = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+  return algorithms[tonumber(ARGV[at])](state, count, period, burst, cost)
+end
+
+local answers = {}
+local function answer(admitted, remaining, reset, retry)
+  answers[#answers + 1] = admitted
+  answers[#answers + 1] = remaining
+  answers[#answers + 1] = reset > 0 and math.ceil(reset) + 1 or 0
+  answers[#answers + 1] = retry > 0 and math.ceil(retry) + 1 or retry
+end
+
+local key, argument = 0, 1
+while argument <= #ARGV do
+  local charges = {}
+  for number = 1, tonumber(ARGV[argument]) do
+    charges[number] = { key = key + number, argument = argument + 1 + (number - 1) * 5 }
+  end
+  key = key + #charges
+  argument = argument + 1 + 5 * #charges
+
+  local admitted = true
+  for _, charge in ipairs(charges) do
+    charge.cost = tonumber(ARGV[charge.argument + 4])
+    charge.decision = { decide(charge, charge.cost) }
+    admitted = admitted and charge.decision[1] == 1
+  end
+  for _, charge in ipairs(charges) do
+    local decision = charge.decision
+    if admitted and charge.cost > 0 then
+      local name = KEYS[charge.key]
+      known[name], written[name] = decision[5], math.ceil(decision[6] / 1000) + 1
+    elseif not admitted and decision[1] == 1 then
+      decision = { decide(charge, 0) }
+    end
+    answer(decision[1], decision[2], decision[3], decision[4])
+  end
+end
+
+for name, milliseconds in pairs(written) do
+  local numbers = {}
+  for place, number in ipairs(known[name]) do
+    numbers[place] = string.format('%.17g', number)
+  end
+  redis.call('SET', name, table.concat(numbers, ' '), 'PX', string.format('%.0f', milliseconds))
+end
+return answers

@@ -1,0 +1,118 @@
+"""Rules at work: what they need on every request, and what they have decided."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import Any
+
+from asgi_guard.keys import compile_key
+from asgi_guard.rate_limit.counters import MemoryCounter  # noqa: TC001
+from asgi_guard.rate_limit.decision import Decided
+from asgi_guard.rate_limit.fields import RuleFields
+from asgi_guard.rate_limit.memory import MemoryStore
+from asgi_guard.rate_limit.rule import OnStoreFailure, Rule
+from asgi_guard.rate_limit.store import Store
+from asgi_guard.refusal import Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class RuleCounts:
+    """What one rule has decided since the app was wrapped.
+
+    Attributes:
+        rule: The rule's name.
+        allowed: Requests it admitted.
+        denied: Requests it refused.
+    """
+
+    rule: str
+    allowed: int
+    denied: int
+
+
+class RunningRule:
+    """A rule at work in one app.
+
+    Args:
+        rule: The rule.
+        store: Where it counts.
+        mode: What holds while the store gives no answer.
+    """
+
+    __slots__ = (
+        "allowed",
+        "counter",
+        "denied",
+        "fields",
+        "hit",
+        "key",
+        "mode",
+        "name",
+        "policy",
+        "refusal",
+        "spare",
+        "state",
+    )
+
+    def __init__(self, rule: Rule, store: Store, mode: OnStoreFailure) -> None:
+        quota = rule.whole_quota
+        self.name = rule.label
+        self.key = compile_key(rule.key)
+        self.counter = store.counter(rule.label, quota, rule.counting)
+        self.hit: Any = getattr(self.counter, "hit", None)  # of a counter in this process
+        self.fields = RuleFields(rule.label, quota)
+        self.policy, self.state = self.fields.policy_field, self.fields.state
+        self.refusal = quota_exceeded([rule.label])
+        self.mode = mode
+        self.spare: MemoryCounter | None = None
+        self.allowed: int = 0
+        self.denied: int = 0
+
+    def keep_spare(self, rule: Rule, store: MemoryStore, workers: int) -> None:
+        """Keep a counter in this process, for this worker's share of the quota."""
+        quota = rule.whole_quota
+        share = replace(
+            quota,
+            count=ceil(quota.count / workers),
+            burst=None if quota.burst is None else ceil(quota.burst / workers),
+        )
+        algorithm = rule.counting
+        exact = algorithm == "moving-window"  # of which a process has no counter of ours
+        self.spare = store.counter(rule.label, share, "sliding-window" if exact else algorithm)
+
+
+def refused_by(
+    applied: Sequence[RunningRule], decisions: Sequence[Decided]
+) -> tuple[Refusal, float | None]:
+    """Count who refused; return the answer, and the seconds after which all would admit."""
+    violated: list[RunningRule] = []
+    longest: float | None = 0.0
+    for rule, (admitted, _, _, wait) in zip(applied, decisions, strict=True):
+        if not admitted:
+            rule.denied += 1
+            violated.append(rule)
+            longest = None if wait is None or longest is None else max(longest, wait)
+    if len(violated) == 1:
+        return violated[0].refusal, longest
+    return quota_exceeded([rule.name for rule in violated]), longest
+
+
+def quota_exceeded(names: Sequence[str]) -> Refusal:
+    """Return the answer that names these rules."""
+    quoted = ", ".join(f'"{name}"' for name in names)
+    return Refusal(
+        429,
+        "Too Many Requests",
+        f"Quota {quoted} is used up." if len(names) == 1 else f"Quotas {quoted} are used up.",
+        kind="quota-exceeded",
+        members={"violated-policies": list(names)},
+    )
+
+
+NO_STORE = Refusal(
+    503,
+    "Service Unavailable",
+    "The server cannot count requests at the moment.",
+    kind="temporary-reduced-capacity",
+)
+"""For rules that refuse while the store gives no answer."""
