@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.processes import Children
+from tests.stores.redis_server import KINDS, RedisServer, RedisServers
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +38,20 @@ def http() -> Iterator[httpx.Client]:
     """Return a client that goes straight to the loopback, past any proxy of the environment."""
     with httpx.Client(trust_env=False, timeout=20) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def redis_servers(children: Children) -> RedisServers:
+    """Every Redis-like server that was asked for so far."""
+    return RedisServers(children)
+
+
+@pytest.fixture(params=KINDS)
+def redis_server(
+    request: pytest.FixtureRequest, redis_servers: RedisServers
+) -> Iterator[RedisServer]:
+    """Return a server of every kind: shared by all tests, and empty for each."""
+    server = redis_servers.get(request.param)
+    server.mend()
+    yield server
+    server.thaw()

