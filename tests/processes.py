@@ -77,7 +77,6 @@ class Child:
         """Ask it to end if it still runs, wait for it, and return its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(self.stop_signal)
-            self.process.send_signal(signal.SIGCONT)  # a frozen one could not take the other
         try:
             return self.process.wait(_STOPPED_WITHIN)
         except subprocess.TimeoutExpired:

@@ -31,9 +31,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]
 @pytest.fixture
 def server(redis_servers: RedisServers) -> RedisServer:
     """Return one server, empty."""
-    server = redis_servers.get("redis-8")
-    server.mend()
-    return server
+    return redis_servers.get("redis-8")
 
 
 @pytest.fixture
