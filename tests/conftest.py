@@ -3,13 +3,19 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.processes import Children
+from tests.stores.memcached_server import MemcachedServer
+from tests.stores.redis_cluster import RedisCluster
+from tests.stores.redis_sentinel import RedisSentinel
 from tests.stores.redis_server import KINDS, RedisServer, RedisServers
+
+_numbers = count()
 
 
 @pytest.fixture(scope="session")
@@ -47,11 +53,40 @@ def redis_servers(children: Children) -> RedisServers:
 
 
 @pytest.fixture(params=KINDS)
-def redis_server(
-    request: pytest.FixtureRequest, redis_servers: RedisServers
-) -> Iterator[RedisServer]:
+def redis_server(request: pytest.FixtureRequest, redis_servers: RedisServers) -> RedisServer:
     """Return a server of every kind: shared by all tests, and empty for each."""
-    server = redis_servers.get(request.param)
-    server.mend()
-    yield server
-    server.thaw()
+    return redis_servers.get(request.param)
+
+
+@pytest.fixture(scope="session")
+def shared_redis_cluster(children: Children) -> RedisCluster:
+    """Return the cluster that all tests share."""
+    return RedisCluster(children)
+
+
+@pytest.fixture
+def redis_cluster(shared_redis_cluster: RedisCluster) -> RedisCluster:
+    """Return a Redis Cluster, whole and empty for each test."""
+    shared_redis_cluster.mend()
+    return shared_redis_cluster
+
+
+@pytest.fixture
+def redis_sentinel(children: Children) -> Iterator[RedisSentinel]:
+    """Return a master of the test's own, with a replica and a sentinel: it is there to be lost."""
+    sentinel = RedisSentinel(children, f"redis-{next(_numbers)}")
+    yield sentinel
+    sentinel.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_memcached_server(children: Children) -> MemcachedServer:
+    """Return the memcached that all tests share."""
+    return MemcachedServer(children, "memcached")
+
+
+@pytest.fixture
+def memcached_server(shared_memcached_server: MemcachedServer) -> MemcachedServer:
+    """Return a memcached, empty for each test."""
+    shared_memcached_server.mend()
+    return shared_memcached_server

@@ -3,10 +3,8 @@
 import importlib.util
 import platform
 import shutil
-import signal
-import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,19 +13,20 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.processes import HOST, Child, Children, free_port, unavailable
+from tests.processes import HOST, Children, unavailable
+from tests.stores.server import Server
 
 KINDS = ("redis-8", "valkey-9", "redis-7")
 
 
-class RedisServer:
+class RedisServer(Server):
     """One server on a free port and a Unix socket, with nothing kept on disk.
 
     Args:
         children: What starts it.
         name: What it is called in logs; its folder is called so, too.
-        kind: One of `KINDS`.
         options: More arguments for the program.
+        kind: One of `KINDS`.
         port: Its port; a free one by default.
     """
 
@@ -39,15 +38,9 @@ class RedisServer:
         kind: str = "redis-8",
         port: int | None = None,
     ) -> None:
-        self.name = name
-        self.port = free_port() if port is None else port
-        self._children = children
-        self._folder = children.folder / name
-        self._folder.mkdir()
-        self._command = [program(kind), "--bind", HOST, "--port", self.port]
-        self._command += ["--unixsocket", self._socket, "--save", "", "--appendonly", "no"]
-        self._command += options
-        self.child = self._serve()
+        self._program = program(kind)
+        self._options = options
+        super().__init__(children, name, port)
 
     @property
     def url(self) -> str:
@@ -59,11 +52,6 @@ class RedisServer:
         """Where it is for those on the same machine."""
         return f"unix://{self._socket}"
 
-    @property
-    def process(self) -> subprocess.Popen[bytes]:
-        """The process that serves, another one after each `restart`."""
-        return self.child.process
-
     @contextmanager
     def control(self) -> Iterator["redis.Redis"]:
         """Lend a connection past whatever is tested: it waits seconds, and never tries again."""
@@ -73,8 +61,7 @@ class RedisServer:
     def calls(self, command: str) -> int:
         """Return how often a command was executed since `clear`, by scripts as well.
 
-        Parts of commands are known as `config|get`; what is looked for is the command that is sent,
-        as redis-py sends INCRBY for its `incr`.
+        It is the command that is sent: redis-py's `incr` sends `incrby`. Parts are `config|get`.
         """
         with self.control() as connection:
             known: dict[str, dict[str, Any]] = connection.info("commandstats")
@@ -88,50 +75,20 @@ class RedisServer:
             connection.function_flush()
             connection.config_resetstat()
 
-    def freeze(self) -> None:
-        """Keep it from answering anybody; the kernel still takes their connections."""
-        self.process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Let it answer again, those too who asked while it was frozen."""
-        self.process.send_signal(signal.SIGCONT)
-
-    @contextmanager
-    def frozen(self) -> Iterator[None]:
-        """Freeze it for a block."""
-        self.freeze()
-        try:
-            yield
-        finally:
-            self.thaw()
-
-    def kill(self) -> None:
-        """End it with all its connections, without a goodbye."""
-        self.process.kill()
-        self.process.wait(10)
-
-    def restart(self) -> None:
-        """Serve again on the same port, with nothing of what was stored."""
-        self.child.stop()
-        self.child = self._serve()
-
-    def mend(self) -> None:
-        """Undo what a test did to it: thaw or restart it, and clear it."""
-        self.thaw()
-        if self.process.poll() is not None:
-            self.restart()
-        self.clear()
-
     @property
     def _socket(self) -> Path:
-        return self._folder / "socket"
+        return self.folder / "socket"
 
-    def _serve(self) -> Child:
-        return self._children.start(self.name, self._command, self._ask, folder=self._folder)
+    def _command(self) -> Sequence[object]:
+        return [
+            *(self._program, "--bind", HOST, "--port", self.port, "--unixsocket", self._socket),
+            *("--save", "", "--appendonly", "no"),
+            *self._options,
+        ]
 
-    def _ask(self) -> None:
+    def _ask(self) -> object:
         with self.control() as connection:
-            connection.ping()
+            return connection.ping()
 
 
 class RedisServers:
@@ -142,10 +99,11 @@ class RedisServers:
         self._running: dict[str, RedisServer] = {}
 
     def get(self, kind: str) -> RedisServer:
-        """Return the server that all tests share."""
+        """Return the server that all tests share, mended and empty."""
         known = self._running.get(kind)
         if known is None:
             known = self._running[kind] = RedisServer(self._children, kind, kind=kind)
+        known.mend()
         return known
 
 

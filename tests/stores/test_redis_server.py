@@ -12,7 +12,7 @@ from redis.retry import Retry
 from tests.stores.redis_server import RedisServer
 
 VERSIONS = {"redis-8": "8.", "valkey-9": "9.", "redis-7": "7."}
-SCRIPT = b"return redis.call('incr', KEYS[1])"
+SCRIPT = b"return redis.call('incrby', KEYS[1], 1)"
 
 
 def test_it_is_the_server_it_is_called(redis_server: RedisServer) -> None:
@@ -36,14 +36,14 @@ def test_each_test_has_it_empty(redis_server: RedisServer, turn: str) -> None:
     """Neither keys nor scripts nor counts are left over from another test."""
     with redis_server.control() as connection:
         assert connection.dbsize() == 0
-        assert redis_server.calls("incr") == 0
-        connection.execute_command("INCR", "key")
+        assert redis_server.calls("incrby") == 0
+        connection.incr("key")
         with pytest.raises(redis.exceptions.NoScriptError):
             connection.evalsha(sha1(SCRIPT).hexdigest(), 1, "key")
         assert connection.eval(SCRIPT.decode(), 1, "key") == 2
         assert connection.evalsha(sha1(SCRIPT).hexdigest(), 1, "key") == 3
         assert redis_server.calls("evalsha") == 2
-        assert redis_server.calls("incr") == 3
+        assert redis_server.calls("incrby") == 3
 
 
 def test_frozen_it_makes_clients_time_out(redis_server: RedisServer) -> None:

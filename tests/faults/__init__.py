@@ -1,0 +1,1 @@
+"""Connections that fail in a known way."""
