@@ -20,6 +20,8 @@ _OTHER_LAST = {
     "http.response.trailers": "more_trailers",
 }
 
+_SOCKET_ENDS = frozenset({"websocket.close", "websocket.http.response.start"})
+
 
 class Exchange:
     """One request and its response, from the first guard to the last byte.
@@ -30,11 +32,13 @@ class Exchange:
         began: When measuring began, on `perf_counter`.
         method: What the request is measured as.
         status: The status of the response; 0 before it has begun.
-        ended: When the last message was sent, on `perf_counter`; 0 before.
+        ended: When the last message had been sent, on `perf_counter`; 0 before, and where nobody
+            measures.
         fields: Header fields to add when the response begins.
         after_last: What to call, with the exchange, once the last message is out or the app has
             ended, whichever comes first. Whoever takes something writes here, in the same step,
             how to give it back.
+        at_end: What to call, with the exchange, once the app has ended.
         cancelled: Whether the request was cancelled.
         keeps_500: Whether a bare 500 is kept back for a moment.
         kept: The response that was kept back, if one was.
@@ -48,6 +52,7 @@ class Exchange:
         "_trailers",
         "accepted",
         "after_last",
+        "at_end",
         "began",
         "cancelled",
         "closed",
@@ -63,8 +68,8 @@ class Exchange:
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, keeps_500: bool) -> None:
-        self.scope = scope
-        self.receive = receive
+        self.scope: Scope = scope
+        self.receive: Receive = receive
         self._send = send
         self.began: float = 0.0
         self.method: str = ""
@@ -72,6 +77,7 @@ class Exchange:
         self.ended: float = 0.0
         self.fields: tuple[tuple[bytes, bytes], ...] = ()
         self.after_last: tuple[Callable[[Exchange], None], ...] = ()
+        self.at_end: tuple[Callable[[Exchange], None], ...] = ()
         self.cancelled: bool = False
         self.keeps_500: bool = keeps_500
         self.kept: KeptResponse | None = None
@@ -86,8 +92,7 @@ class Exchange:
         if kind == "http.response.start":
             status = message["status"]
             if status == _SERVER_ERROR and self.keeps_500 and self.kept is None:
-                self.kept = KeptResponse(self.send)
-                return self.kept.add(message)
+                return self._keep(message)
             self.status = status
             if self.fields:
                 message = {**message, "headers": [*message.get("headers", ()), *self.fields]}
@@ -96,10 +101,9 @@ class Exchange:
         elif kind == "http.response.body":
             if self.kept is not None and self.kept.holds:
                 return self.kept.add(message)
-            if not self._trailers and not message.get("more_body", False):
-                self.ended = perf_counter()
-                if self.after_last:
-                    return self._send_last(message)
+            is_last = not self._trailers and not message.get("more_body", False)
+            if is_last and (self.after_last or self.at_end):
+                return self._send_last(message)
         else:
             return self._send_other(message)
         return self._send(message)
@@ -111,7 +115,7 @@ class Exchange:
         if kind.startswith("websocket."):
             if kind == "websocket.accept":
                 self.accepted = True
-            else:  # a close, or a denial of the app's own
+            elif kind in _SOCKET_ENDS:
                 self.closed = True
             if kind in {"websocket.accept", "websocket.http.response.start"} and self.fields:
                 message = {**message, "headers": [*message.get("headers", ()), *self.fields]}
@@ -122,20 +126,25 @@ class Exchange:
             and not message.get(_OTHER_LAST[kind], False)
             and (not self._trailers or kind == "http.response.trailers")
         ):
-            self.ended = perf_counter()
             return self._send_last(message)
         return self._send(message)
+
+    async def _keep(self, message: Message) -> None:
+        # In a coroutine: some servers call `send` in one thread and await it in another.
+        self.kept = KeptResponse(self.send)
+        await self.kept.add(message)
 
     async def _send_last(self, message: Message) -> None:
         try:
             await self._send(message)
         finally:
+            self.ended = perf_counter()
             calls, self.after_last = self.after_last, ()  # once, whatever an app sends after it
             for call in calls:
                 call(self)
 
-    def give_back(self) -> None:
-        """Give back what was taken for this request, if that has not happened."""
+    def end(self) -> None:
+        """Give back what was taken for this request, if that has not happened: it has ended."""
         calls, self.after_last = self.after_last, ()
-        for call in calls:
+        for call in (*calls, *self.at_end):
             call(self)

@@ -34,7 +34,10 @@ class KeptResponse:
     async def add(self, message: Message) -> None:
         """Keep a message."""
         is_bare = self._stays_bare(message)
-        self._messages.append({**message})  # an app may use its own again
+        copy = {**message}  # an app may use its own again
+        if "headers" in copy:
+            copy["headers"] = list(copy["headers"])
+        self._messages.append(copy)
         if not is_bare:
             await self.release()  # it goes on, so it is the app's own answer
 

@@ -90,13 +90,13 @@ class Choice(Generic[T]):
 
     def __init__(self, items: Iterable[tuple[Matcher | None, T]]) -> None:
         self._items = tuple(items)
-        self._known: dict[tuple[object, ...], tuple[T, ...]] = {}
+        self._known: dict[tuple[str, str, str], tuple[T, ...]] = {}
         chooses = any(matches is not None for matches, _ in self._items)
         self.fixed: tuple[T, ...] = () if chooses else tuple(item for _, item in self._items)
 
     def of(self, scope: Scope) -> tuple[T, ...]:
         """Return what applies to a request, in order."""
-        asked = (scope["path"], scope.get("method"), scope.get("root_path"))
+        asked = (scope["path"], scope.get("method", ""), scope.get("root_path", ""))
         chosen = self._known.get(asked)
         return self._choose(scope, asked) if chosen is None else chosen
 
@@ -104,11 +104,11 @@ class Choice(Generic[T]):
         """Return the number of choices remembered."""
         return len(self._known)
 
-    def _choose(self, scope: Scope, asked: tuple[object, ...]) -> tuple[T, ...]:
+    def _choose(self, scope: Scope, asked: tuple[str, str, str]) -> tuple[T, ...]:
         chosen = tuple(item for matches, item in self._items if matches is None or matches(scope))
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()  # whoever invents paths makes others slower by a few regexes
-        if len(scope["path"]) <= _LONGEST_KNOWN:
+        if sum(len(part) for part in asked) <= _LONGEST_KNOWN:
             self._known[asked] = chosen
         return chosen
 

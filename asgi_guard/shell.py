@@ -94,8 +94,7 @@ class Shell:
                     return None
             raise
         finally:
-            if exchange.after_last:
-                exchange.give_back()
+            exchange.end()
             scope.pop(self._mark, None)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -164,3 +164,10 @@ def test_paths_that_clients_invent_are_forgotten() -> None:
     for _ in range(2):
         assert choice.of(http_scope(long)) == (0,)
     assert asked[-2:] == [long, long]
+
+
+def test_methods_that_clients_invent_are_not_kept() -> None:
+    """Neither are they long."""
+    choice = choice_of((None, None), ("/a", {"POST"}))
+    choice.of(http_scope("/a", method="X" * 5000))
+    assert len(choice) == 0

@@ -38,6 +38,7 @@ class Runner:
         self._clock = clock
         self._last: Result | None = None
         self._running: asyncio.Task[Result] | None = None
+        self._began = 0.0
 
     async def result(self) -> Result:
         """Return the last result while it is fresh, else ask."""
@@ -47,12 +48,14 @@ class Runner:
         task = self._running
         if task is None or task.done() or task.get_loop() is not asyncio.get_running_loop():
             task = self._running = asyncio.create_task(self._run())
+            self._began = self._clock()
         # A check that outlives its time goes on alone: it is neither waited for nor asked again.
-        done, _ = await asyncio.wait({task}, timeout=self._check.timeout + _GRACE)
+        rest = self._began + self._check.timeout + _GRACE - self._clock()
+        done, _ = await asyncio.wait({task}, timeout=max(0.0, rest))
         if done:
             self._last = task.result()
         else:
-            self._last = self._failed(self._clock() - self._check.timeout, "TimeoutError")
+            self._last = self._failed(self._began, "TimeoutError")
         return self._last
 
     async def _run(self) -> Result:
@@ -67,6 +70,8 @@ class Runner:
         if answer is False:
             return self._failed(began, "False")
         now = self._clock()
+        if now - began > self._check.timeout:  # it could not be stopped, and came too late
+            return self._failed(began, "TimeoutError")
         return Result(Status.PASS, now - began, None, now)
 
     async def _answer(self) -> object:

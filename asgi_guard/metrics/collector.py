@@ -44,7 +44,7 @@ class GuardCollector(Collector):
         with self._lock:
             stacks = list(self._stacks)
         tally = Tally()
-        for method, count in self.durations.unfinished().items():
+        for method, count in self.durations.active.copy().items():
             tally.add(catalogue.ACTIVE_REQUESTS, (method,), count)
         for stack in stacks:
             _rate_limits(tally, stack)
@@ -101,7 +101,7 @@ def _rate_limits(tally: Tally, stack: Parts) -> None:
 
 def _concurrency(tally: Tally, stacks: Iterable[Parts]) -> None:
     caps = (cap for stack in stacks for cap in stack.concurrency)
-    for cap in _once(caps, lambda cap: id(cap.permits)):
+    for cap in _once(caps, lambda cap: (cap.name, id(cap.permits))):
         name, now = cap.name, cap.snapshot()
         tally.add(catalogue.CONCURRENCY_LIMIT, (name,), now.limit)
         tally.add(catalogue.CONCURRENCY_IN_FLIGHT, (name,), now.in_flight)

@@ -41,13 +41,13 @@ class Durations:
     """How long requests took, by method, route and status.
 
     Attributes:
-        begun: Requests that have begun, by method: each ends in a row of that method.
+        active: Requests inside now, by method.
     """
 
-    __slots__ = ("_rows", "begun")
+    __slots__ = ("_rows", "active")
 
     def __init__(self) -> None:
-        self.begun: dict[str, int] = dict.fromkeys(_METHODS, 0)
+        self.active: dict[str, int] = dict.fromkeys(_METHODS, 0)
         self._rows: dict[Labels, Row] = {}
 
     def row(self, labels: Labels) -> Row:
@@ -56,13 +56,6 @@ class Durations:
         if row is None:
             row = self._rows[labels] = [0.0] * (len(BUCKETS) + 2)
         return row
-
-    def unfinished(self) -> dict[str, int]:
-        """Return how many requests have begun and not ended, by method."""
-        ended = dict.fromkeys(_METHODS, 0)
-        for (method, _, _), (_, *counts) in self._rows.copy().items():
-            ended[method] += int(sum(counts))
-        return {method: max(0, self.begun[method] - count) for method, count in ended.items()}
 
     def rows(self) -> Iterator[tuple[Labels, list[tuple[str, float]], float]]:
         """Return labels, counts up to each bound, and the sum, of every row."""

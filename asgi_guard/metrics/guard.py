@@ -110,7 +110,7 @@ class MetricsLayer(Layer):
         self._durations = collector.durations
         self._labels = RouteLabels()
         self._rows: dict[tuple[int, str, int], tuple[object, Row]] = {}
-        self._begun = collector.durations.begun
+        self._active = collector.durations.active
         self._measuring = (self._measure,)
         # The collector holds them weakly: they are reported while this app lives.
         self._parts = parts or Parts()
@@ -118,19 +118,20 @@ class MetricsLayer(Layer):
 
     def admit(self, exchange: Exchange) -> Admission:
         """Begin to measure."""
-        begun = self._begun
+        active = self._active
         method = exchange.scope["method"]
-        if method not in begun:
+        if method not in active:
             method = OTHER_METHOD
-        begun[method] += 1
+        active[method] += 1
         exchange.method = method
         exchange.began = perf_counter()
-        exchange.after_last += self._measuring
+        exchange.at_end += self._measuring
         return None
 
     def _measure(self, exchange: Exchange) -> None:
         seconds = (exchange.ended or perf_counter()) - exchange.began
         method = exchange.method
+        self._active[method] -= 1
         status = exchange.status or (_CLIENT_LEFT if exchange.cancelled else _SERVER_ERROR)
         scope = exchange.scope
         route = scope.get("route")

@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
-from asgi_guard._clock import Clock
 from asgi_guard.rate_limit.algorithms import MARGIN, fixed_window, sliding_window, token_bucket
 from asgi_guard.rate_limit.decision import Decided
 from asgi_guard.rate_limit.quota import Quota
@@ -16,15 +15,13 @@ class MemoryCounter(ABC):
     Args:
         quota: What is counted towards.
         shards: Where.
-        clock: Seconds that never run backwards.
     """
 
-    def __init__(self, quota: Quota, shards: list[Shard[Any]], clock: Clock) -> None:
+    def __init__(self, quota: Quota, shards: list[Shard[Any]]) -> None:
         self._count = quota.count
         self._period = quota.period
         self._window = self.window(quota)
         self._shards = shards
-        self._clock = clock
 
     @staticmethod
     def window(quota: Quota) -> float:
@@ -32,21 +29,27 @@ class MemoryCounter(ABC):
         return quota.period
 
     @abstractmethod
-    def hit(self, key: str, cost: int) -> Decided:
-        """Decide, and charge what is admitted."""
+    def hit(self, key: str, cost: int, now: float) -> Decided:
+        """Decide, and charge what is admitted.
+
+        Args:
+            key: Whom to charge.
+            cost: Units, from 0 up.
+            now: Seconds on a clock that never runs backwards.
+        """
 
     @abstractmethod
-    def look(self, key: str, cost: int) -> Decided:
+    def look(self, key: str, cost: int, now: float) -> Decided:
         """Decide, and charge nothing."""
 
     @abstractmethod
-    def take_back(self, key: str, cost: int) -> None:
-        """Undo a charge, in the same step that made it."""
+    def take_back(self, key: str, cost: int, now: float) -> None:
+        """Undo a charge of the same moment."""
 
-    def _shard(self, key: str) -> tuple[Shard[Any], float]:
+    def _shard(self, key: str, now: float) -> tuple[Shard[Any], float]:
         """Return the shard of a key in the window of this moment, and the seconds in there."""
         shard = self._shards[hash(key) & SHARD]
-        elapsed = self._clock() - shard.began
+        elapsed = now - shard.began
         if elapsed >= self._window:
             elapsed = shard.move_on(elapsed, self._window)
         return shard, elapsed
@@ -55,10 +58,10 @@ class MemoryCounter(ABC):
 class SlidingCounter(MemoryCounter):
     """Units of this window and of the one before."""
 
-    def hit(self, key: str, cost: int) -> Decided:
+    def hit(self, key: str, cost: int, now: float) -> Decided:
         """Decide, and charge what is admitted."""
         shard = self._shards[hash(key) & SHARD]  # as `_shard` does, without another call
-        elapsed = self._clock() - shard.began
+        elapsed = now - shard.began
         if elapsed >= self._period:
             elapsed = shard.move_on(elapsed, self._period)
         counts = shard.current
@@ -78,15 +81,15 @@ class SlidingCounter(MemoryCounter):
             counts[entry] = total
         return decision
 
-    def look(self, key: str, cost: int) -> Decided:
+    def look(self, key: str, cost: int, now: float) -> Decided:
         """Decide, and charge nothing."""
-        shard, elapsed = self._shard(key)
+        shard, elapsed = self._shard(key, now)
         used = shard.current.get(shard.place(key), 0)
         return sliding_window(self._count, self._period, shard.faded(key), used, elapsed, cost)
 
-    def take_back(self, key: str, cost: int) -> None:
-        """Undo a charge, in the same step that made it."""
-        shard = self._shards[hash(key) & SHARD]
+    def take_back(self, key: str, cost: int, now: float) -> None:
+        """Undo a charge of the same moment."""
+        shard, _ = self._shard(key, now)
         entry = shard.place(key)
         used = shard.current.pop(entry) - cost
         if used:
@@ -96,9 +99,9 @@ class SlidingCounter(MemoryCounter):
 class FixedCounter(SlidingCounter):
     """Units of this window."""
 
-    def hit(self, key: str, cost: int) -> Decided:
+    def hit(self, key: str, cost: int, now: float) -> Decided:
         """Decide, and charge what is admitted."""
-        shard, elapsed = self._shard(key)
+        shard, elapsed = self._shard(key, now)
         entry = shard.place(key)
         used = shard.current.get(entry, 0)
         decision = fixed_window(self._count, self._period, used, elapsed, cost)
@@ -106,9 +109,9 @@ class FixedCounter(SlidingCounter):
             shard.current[entry] = used + cost
         return decision
 
-    def look(self, key: str, cost: int) -> Decided:
+    def look(self, key: str, cost: int, now: float) -> Decided:
         """Decide, and charge nothing."""
-        shard, elapsed = self._shard(key)
+        shard, elapsed = self._shard(key, now)
         used = shard.current.get(shard.place(key), 0)
         return fixed_window(self._count, self._period, used, elapsed, cost)
 
@@ -116,8 +119,8 @@ class FixedCounter(SlidingCounter):
 class BucketCounter(MemoryCounter):
     """When each bucket will be full, on the store's clock; where nothing is known, it is."""
 
-    def __init__(self, quota: Quota, shards: list[Shard[Any]], clock: Clock) -> None:
-        super().__init__(quota, shards, clock)
+    def __init__(self, quota: Quota, shards: list[Shard[Any]]) -> None:
+        super().__init__(quota, shards)
         self._burst = quota.capacity
         self._interval = quota.period / quota.count
 
@@ -126,29 +129,28 @@ class BucketCounter(MemoryCounter):
         """Return the seconds in which an empty bucket fills."""
         return quota.period * quota.capacity / quota.count
 
-    def hit(self, key: str, cost: int) -> Decided:
+    def hit(self, key: str, cost: int, now: float) -> Decided:
         """Decide, and charge what is admitted."""
-        decision, full_in, now, shard = self._decide(key, cost)
+        decision, full_in, shard = self._decide(key, cost, now)
         if decision[0] and cost:
             shard.current[shard.place(key)] = now + full_in
         return decision
 
-    def look(self, key: str, cost: int) -> Decided:
+    def look(self, key: str, cost: int, now: float) -> Decided:
         """Decide, and charge nothing."""
-        return self._decide(key, cost)[0]
+        return self._decide(key, cost, now)[0]
 
-    def take_back(self, key: str, cost: int) -> None:
-        """Undo a charge, in the same step that made it."""
-        shard, elapsed = self._shard(key)
+    def take_back(self, key: str, cost: int, now: float) -> None:
+        """Undo a charge of the same moment."""
+        shard, _ = self._shard(key, now)
         entry = shard.place(key)
         full_at = shard.current.pop(entry) - cost * self._interval
-        if full_at > shard.began + elapsed:
+        if full_at > now:
             shard.current[entry] = full_at
 
-    def _decide(self, key: str, cost: int) -> tuple[Decided, float, float, Shard[Any]]:
-        shard, elapsed = self._shard(key)
-        now = shard.began + elapsed
+    def _decide(self, key: str, cost: int, now: float) -> tuple[Decided, float, Shard[Any]]:
+        shard, _ = self._shard(key, now)
         full_at = shard.current.get(shard.place(key)) or shard.faded(key) or now
         full_in = max(0.0, full_at - now)
         decision, full_in = token_bucket(self._count, self._period, self._burst, full_in, cost)
-        return decision, full_in, now, shard
+        return decision, full_in, shard

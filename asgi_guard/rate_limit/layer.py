@@ -33,7 +33,10 @@ class RateLimitLayer(Layer):
     def __init__(self, settings: "RateLimit") -> None:
         self._store = open_store("RateLimit.store", settings.store)
         self._owns_store = isinstance(settings.store, str)
-        self._is_local = isinstance(self._store, MemoryStore)
+        self._is_local = type(self._store) is MemoryStore  # a subclass may decide otherwise
+        # Of the counters in this process: all of them, or those for when the store is out.
+        self._here = self._store if isinstance(self._store, MemoryStore) else MemoryStore()
+        self._now = self._here.clock
         self._timeout = settings.store_timeout
         self._outages: WeakKeyDictionary[asyncio.AbstractEventLoop, Outage] = WeakKeyDictionary()
         self._rules = [
@@ -55,10 +58,9 @@ class RateLimitLayer(Layer):
             self._keep_spares(settings)
 
     def _keep_spares(self, settings: "RateLimit") -> None:
-        store = MemoryStore()
         for rule, running in zip(settings.rules, self._rules, strict=True):
             if running.mode == "local":
-                running.keep_spare(rule, store, settings.workers)
+                running.keep_spare(rule, self._here, settings.workers)
 
     def snapshot(self) -> list[RuleCounts]:
         """Return the counts of every rule."""
@@ -86,7 +88,7 @@ class RateLimitLayer(Layer):
         key = rule.key(scope)  # from here on, what one rule needs: most requests meet one
         if key is None:
             return None
-        admitted, left, reset, wait = rule.hit(key, 1)
+        admitted, left, reset, wait = rule.hit(key, 1, self._now())
         fields: tuple[Field, ...] = ()
         if self._shows_fields:
             fields = (rule.policy, (b"ratelimit", rule.state % (left, ceil(reset))))
@@ -112,7 +114,7 @@ class RateLimitLayer(Layer):
         if not charges:
             return None
         if self._is_local:
-            return self._take_in(exchange, applied, hit_all(charges))
+            return self._take_in(exchange, applied, hit_all(charges, self._now()))
         return self._ask_store(exchange, applied, charges)
 
     def _take_in(
@@ -144,9 +146,10 @@ class RateLimitLayer(Layer):
         else:
             answer = self._take_in(exchange, applied, decisions)
             if answer is None:
+                now = self._now()
                 for rule, (_, key, cost) in zip(applied, charges, strict=True):
                     if rule.spare is not None:
-                        rule.spare.hit(key, cost)
+                        rule.spare.hit(key, cost, now)
         return True if answer is None else await answer
 
     def _without_store(
@@ -164,7 +167,7 @@ class RateLimitLayer(Layer):
             else:
                 counted.append(rule)
                 spares.append((rule.spare, key, cost))
-        return self._take_in(exchange, counted, hit_all(spares))
+        return self._take_in(exchange, counted, hit_all(spares, self._now()))
 
     def _outage(self) -> Outage:
         loop = asyncio.get_running_loop()

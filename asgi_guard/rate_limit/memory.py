@@ -39,6 +39,9 @@ class MemoryStore:
             keys you expect in a period; no key that is being counted is ever forgotten.
         clock: A callable returning seconds that never run backwards; default `time.monotonic`.
 
+    Attributes:
+        clock: That clock.
+
     Raises:
         ConfigurationError: `max_keys` is out of range.
     """
@@ -46,7 +49,7 @@ class MemoryStore:
     def __init__(self, *, max_keys: int = 1_000_000, clock: Clock = monotonic) -> None:
         check_count("MemoryStore.max_keys", max_keys, least=4096)
         check_clock("MemoryStore.clock", clock)
-        self._clock = clock
+        self.clock: Clock = clock
         self._most_keys = max_keys
         self._tables: dict[tuple[str, str, float], list[Shard[Any]]] = {}
 
@@ -62,9 +65,9 @@ class MemoryStore:
         window = kind.window(quota)
         shards = self._tables.get((rule, algorithm, window))
         if shards is None:
-            shards = new_shards(self._clock(), window, self._most_keys)
+            shards = new_shards(self.clock(), window, self._most_keys)
             self._tables[rule, algorithm, window] = shards
-        return kind(quota, shards, self._clock)
+        return kind(quota, shards)
 
     async def hit(
         self,
@@ -73,27 +76,31 @@ class MemoryStore:
         within: float | None = None,  # noqa: ARG002 - it answers at once
     ) -> Sequence[Decision]:
         """Charge all counters, or none of them if one refuses."""
-        return [Decision(*decided) for decided in hit_all(charges)]
+        return [Decision(*decided) for decided in hit_all(charges, self.clock())]
 
     def __len__(self) -> int:
         """Return the number of entries kept, in all rules and both windows."""
         return sum(len(shard) for shards in self._tables.values() for shard in shards)
 
 
-def hit_all(charges: Sequence[Charge]) -> list[Decided]:
+def hit_all(charges: Sequence[Charge], now: float) -> list[Decided]:
     """Charge counters of the in-process store, or none of them if one refuses."""
     decided: list[Decided] = []
     for counter, key, cost in charges:
-        decision = counter.hit(key, cost)
-        if not decision[0]:
-            return _refuse_all(charges, len(decided))
+        decision = counter.hit(key, cost, now)
         decided.append(decision)
+        if not decision[0]:
+            return _refuse_all(charges, decided, now)
     return decided
 
 
-def _refuse_all(charges: Sequence[Charge], charged: int) -> list[Decided]:
-    """Take back what was charged already, and decide again without charging."""
-    for counter, key, cost in charges[:charged]:
-        counter.take_back(key, cost)
-    looks = [(counter.look(key, cost), counter, key) for counter, key, cost in charges]
-    return [counter.look(key, 0) if look[0] else look for look, counter, key in looks]
+def _refuse_all(charges: Sequence[Charge], decided: list[Decided], now: float) -> list[Decided]:
+    """Take back what was charged before the last decision refused, and look at the others."""
+    *charged, refused = decided
+    for (counter, key, cost), _ in zip(charges, charged, strict=False):
+        counter.take_back(key, cost, now)
+    answers: list[Decided] = []
+    for place, (counter, key, cost) in enumerate(charges):
+        look = refused if place == len(charged) else counter.look(key, cost, now)
+        answers.append(counter.look(key, 0, now) if look[0] else look)
+    return answers

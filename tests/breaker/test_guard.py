@@ -347,3 +347,49 @@ def test_names_are_unique() -> None:
     """Two breakers with one name would be one series."""
     with pytest.raises(ConfigurationError, match=r"CircuitBreaker\.name is 'a'"):
         Breakers([CircuitBreaker("a"), CircuitBreaker("a")])
+
+
+async def test_a_500_may_be_sent_from_a_thread() -> None:
+    """Adapters call `send` in a worker thread, and await it in the loop."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        loop = asyncio.get_running_loop()
+
+        def work() -> None:
+            for message in (
+                {"type": "http.response.start", "status": 500, "headers": []},
+                {"type": "http.response.body", "body": b"broken"},
+            ):
+                asyncio.run_coroutine_threadsafe(send(message), loop).result(5)
+
+        await asyncio.to_thread(work)
+
+    answer = await get().run(Breakers()(app))
+    assert (answer.status, answer.body) == (500, b"broken")
+
+
+async def test_a_kept_500_keeps_its_fields() -> None:
+    """Though the app uses its list of fields again."""
+    fields = [(b"x-request", b"first")]
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 500, "headers": fields})
+        fields[:] = [(b"x-request", b"second")]
+        await send({"type": "http.response.body", "body": b""})
+
+    assert (await get().run(Breakers()(app))).headers["x-request"] == "first"
+
+
+async def test_an_unknown_message_closes_no_websocket() -> None:
+    """Extensions may send what we have not heard of."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.note"})
+        raise refusal()
+
+    assert (await connect().run(Breakers()(app))).sent[-1] == {
+        "type": "websocket.close",
+        "code": 1013,
+    }

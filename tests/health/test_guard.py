@@ -20,6 +20,7 @@ from asgi_guard import (
     Health,
     RateLimit,
 )
+from asgi_guard.health.check import Status
 from asgi_guard.health.runner import Runner
 from asgi_guard.testing import FakeClock
 from tests.driver import get, hello
@@ -262,3 +263,24 @@ def test_times_are_seconds(field: str, value: Any) -> None:
     """A check has to end, and a result may be kept for no time at all."""
     with pytest.raises(ConfigurationError, match=rf"Check\.{field}"):
         Check(fine, **{field: value})
+
+
+async def test_a_function_that_takes_too_long_fails_whoever_asks() -> None:
+    """Its late answer is none, and nobody waits for it a second time."""
+    clock = FakeClock()
+    go = threading.Event()
+
+    def block() -> None:
+        go.wait(10)
+
+    runner = Runner(Check(block, critical=True, timeout=0.05, ttl=60), clock)
+    assert (await runner.result()).status is Status.FAIL
+    clock.advance(2)
+    began = time.perf_counter()
+    assert (await runner.result()).status is Status.FAIL
+    assert time.perf_counter() - began < 0.05
+    go.set()
+    await asyncio.sleep(0.05)
+    clock.advance(2)
+    runner = Runner(Check(lambda: clock.advance(1), critical=True, timeout=0.5), clock)
+    assert (await runner.result()).output == "TimeoutError"

@@ -360,3 +360,30 @@ async def test_below_a_root_path() -> None:
     scope = http_scope("/v1/metrics", root_path="/v1")
     incoming = [{"type": "http.request", "body": b""}]
     assert (await Exchange(scope, incoming).run(metrics()(hello))).status == 200
+
+
+async def test_the_route_may_be_named_after_the_app_has_run() -> None:
+    """By a middleware that knows better then."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await hello(scope, receive, send)
+        scope["asgi_guard.route"] = "/items/{id}"
+
+    guarded = metrics()(app)
+    await get("/items/5").run(guarded)
+    assert counted(await scrape(guarded)) == {("GET", "/items/{id}", "200"): 1}
+
+
+async def test_the_duration_includes_a_client_that_reads_slowly() -> None:
+    """The last byte is out when the server says so."""
+
+    class Slow(Exchange):
+        async def send(self, message: Any) -> None:
+            await asyncio.sleep(0.05 * (message["type"] == "http.response.body"))
+            await super().send(message)
+
+    guarded = metrics()(hello)
+    await Slow(http_scope()).run(guarded)
+    samples = await scrape(guarded)
+    (seconds,) = [value for (name, _), value in samples.items() if name.endswith("_sum")]
+    assert seconds >= 0.05

@@ -285,3 +285,17 @@ def test_an_async_key_is_refused() -> None:
 
     with pytest.raises(ConfigurationError, match=r"Rule\.key"):
         Rule("1/hour", key=key)  # type: ignore[arg-type]
+
+
+async def test_a_store_of_the_users_own_decides() -> None:
+    """Also when it is made from ours."""
+    asked: list[int] = []
+
+    class Watched(MemoryStore):
+        async def hit(self, charges: Any, *, within: float | None = None) -> Any:
+            asked.append(len(charges))
+            return await super().hit(charges)
+
+    guarded = RateLimit("1/hour", store=Watched())(hello)
+    assert await statuses(guarded, get(), get(), connect()) == [200, 429, 429]
+    assert asked == [1, 1, 1]

@@ -1,5 +1,7 @@
 """The in-process store: atomic over rules, bounded, and forgetting nobody too early."""
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -152,3 +154,42 @@ async def test_the_store_decides_as_the_algorithm_does(
         assert decision[:2] == expected[:2]
         assert decision[2:] == pytest.approx(expected[2:])
         current += cost if decision.admitted else 0
+
+
+class Ticking(FakeClock):
+    """A clock that moves whenever it is read."""
+
+    def __call__(self) -> float:
+        """Return the time, a hundredth of a second later than before."""
+        self.advance(0.01)
+        return super().__call__()
+
+
+@given(st.integers(1, 3), st.lists(st.integers(0, 1), min_size=20, max_size=60))
+def test_nobody_is_admitted_without_a_charge(count: int, waits: list[int]) -> None:
+    """Also when a unit comes free while the others are asked."""
+
+    async def run() -> None:
+        clock = Ticking()
+        store = MemoryStore(clock=clock)
+        tight = store.counter("tight", Quota(count, 0.05), "fixed-window")
+        wide = store.counter("wide", Quota(1000, 1e6))
+        admitted = 0
+        for wait in waits:
+            clock.advance(wait / 50)
+            decisions = await store.hit([(wide, "a", 1), (tight, "a", 1)])
+            admitted += all(each.admitted for each in decisions)
+        (left,) = await store.hit([(wide, "a", 0)])
+        assert left.remaining == 1000 - admitted
+
+    asyncio.run(run())
+
+
+async def test_keys_that_share_a_shard_are_of_one_moment() -> None:
+    """A window does not move on between the charges of one hit."""
+    clock = Ticking(0.0)
+    store = MemoryStore(clock=clock)
+    counter = store.counter("r", Quota(2, 0.05))
+    for _ in range(200):
+        for decision in await store.hit([(counter, str(key), 1) for key in range(80)]):
+            assert 0 <= decision.remaining <= 2
