@@ -63,8 +63,8 @@ class Exchange:
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, keeps_500: bool) -> None:
-        self.scope = scope
-        self.receive = receive
+        self.scope: Scope = scope
+        self.receive: Receive = receive
         self._send = send
         self.began: float = 0.0
         self.method: str = ""
