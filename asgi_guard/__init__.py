@@ -20,6 +20,7 @@ from asgi_guard.health.check import Check
 from asgi_guard.health.guard import Health
 from asgi_guard.keys import client_ip, header
 from asgi_guard.metrics.guard import Metrics
+from asgi_guard.proxies import TrustedProxies
 from asgi_guard.rate_limit.decision import Decision
 from asgi_guard.rate_limit.guard import RateLimit
 from asgi_guard.rate_limit.limiter import RateLimiter
@@ -55,6 +56,7 @@ __all__ = [
     "Rule",
     "Store",
     "StoreUnavailable",
+    "TrustedProxies",
     "client_ip",
     "header",
 ]

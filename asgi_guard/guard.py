@@ -16,23 +16,34 @@ from asgi_guard.metrics.guard import Metrics, MetricsEndpoint, MetricsLayer
 from asgi_guard.ops import Answer, Endpoints
 from asgi_guard.parts import Parts
 from asgi_guard.pools.snapshot import PoolSource
+from asgi_guard.proxies import ProxiesLayer, TrustedProxies
 from asgi_guard.rate_limit.guard import RateLimit
 from asgi_guard.rate_limit.layer import RateLimitLayer
 from asgi_guard.shell import Layer, Shell
+
+_KINDS: dict[str, type] = {
+    "proxies": TrustedProxies,
+    "health": Health,
+    "metrics": Metrics,
+    "rate_limit": RateLimit,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guard:
     """All guards round one app. The order of the fields is the stack, outermost first.
 
-    Health and metrics are outermost: a probe and a scrape must be answered while everything inside
-    refuses. The rate limit comes before the concurrency cap: to refuse is cheap and must not
-    occupy a permit. Breakers are innermost, closest to the code that calls downstream. Who wants
-    another order nests guards by hand; each of them stands alone.
+    Proxies come first: everything else must see the client. Health and metrics are next: a probe
+    and a scrape must be answered while everything inside refuses. The rate limit comes before the
+    concurrency cap: to refuse is cheap and must not occupy a permit. Breakers are innermost,
+    closest to the code that calls downstream. Who wants another order nests guards by hand; each
+    of them stands alone.
 
     Calling it with an ASGI app returns an ASGI app, with state of its own.
 
     Args:
+        proxies: Puts the client's address in the scope where a trusted proxy tells it; default
+            None: the client is the peer of the connection.
         health: Answers probes; default None: not at all.
         metrics: Measures requests and answers scrapes; default None: not at all.
         rate_limit: Refuses clients over their quota, with 429; default None: nobody.
@@ -47,6 +58,7 @@ class Guard:
         ConfigurationError: A field is wrong; the message says which, and what is allowed.
     """
 
+    proxies: TrustedProxies | None = None
     health: Health | None = None
     metrics: Metrics | None = None
     rate_limit: RateLimit | None = None
@@ -56,7 +68,7 @@ class Guard:
 
     def __post_init__(self) -> None:
         """Refuse what is no stack."""
-        for name, kind in (("health", Health), ("metrics", Metrics), ("rate_limit", RateLimit)):
+        for name, kind in _KINDS.items():
             value = getattr(self, name)
             if value is not None and not isinstance(value, kind):
                 raise ConfigurationError(f"Guard.{name}", value, f"a {kind.__name__}(...) or None")
@@ -83,7 +95,9 @@ class Guard:
         if self.metrics is not None:
             answers |= MetricsEndpoint(self.metrics).answers
             measures.append(MetricsLayer(self.metrics, parts))
-        layers: list[Layer] = [Endpoints(answers)] if answers else []
+        layers: list[Layer] = [] if self.proxies is None else [ProxiesLayer(self.proxies)]
+        if answers:
+            layers.append(Endpoints(answers))
         layers += [*measures, *limits, *caps]
         if breakers:
             layers.append(BreakersLayer())

@@ -25,7 +25,8 @@ from tests.driver import get, hello
 def test_its_fields_are_the_stack() -> None:
     """In the order of the design; `pools` is no layer."""
     names = [field.name for field in fields(Guard)]
-    assert names == ["health", "metrics", "rate_limit", "concurrency", "breakers", "pools"]
+    layers = ["proxies", "health", "metrics", "rate_limit", "concurrency", "breakers"]
+    assert names == [*layers, "pools"]
 
 
 async def test_without_guards_it_is_a_guard_all_the_same() -> None:
@@ -66,6 +67,7 @@ async def test_refusals_are_measured_and_hold_no_permit() -> None:
 @pytest.mark.parametrize(
     ("settings", "field"),
     [
+        ({"proxies": "10.0.0.0/8"}, "Guard.proxies"),
         ({"health": True}, "Guard.health"),
         ({"metrics": "/metrics"}, "Guard.metrics"),
         ({"rate_limit": "300/minute"}, "Guard.rate_limit"),

@@ -10,7 +10,19 @@ import pytest
 from tests.architecture.source import imports, modules
 
 FOUNDATION = {"_asgi", "_clock", "_checks", "errors"}
-SHARED = {"access", "exchange", "kept", "keys", "matching", "ops", "refusal", "shell"}
+SHARED = {
+    "access",
+    "exchange",
+    "forwarded",
+    "kept",
+    "keys",
+    "matching",
+    "networks",
+    "ops",
+    "proxies",
+    "refusal",
+    "shell",
+}
 DOERS = {"breaker", "concurrency", "pools", "rate_limit"}
 READERS = {"health", "metrics"}
 PURE = {

@@ -17,6 +17,7 @@ from asgi_guard import (
     Health,
     Metrics,
     RateLimit,
+    TrustedProxies,
 )
 from asgi_guard._asgi import ASGIApp, ASGIGuard
 from tests.driver import Exchange, get, hello, http_scope
@@ -25,6 +26,7 @@ from tests.driver import Exchange, get, hello, http_scope
 def full_stack() -> Guard:
     """Return a guard with every field set, that refuses nobody."""
     return Guard(
+        proxies=TrustedProxies("10.0.0.0/8"),
         health=Health(),
         metrics=Metrics(registry=CollectorRegistry()),
         rate_limit=RateLimit("100000/second"),
@@ -40,6 +42,7 @@ GUARDS: dict[str, Callable[[], ASGIGuard]] = {
     "Health": Health,
     "Metrics": lambda: Metrics(registry=CollectorRegistry()),
     "RateLimit": lambda: RateLimit("100000/second"),
+    "TrustedProxies": lambda: TrustedProxies("10.0.0.0/8"),
 }
 """Every guard of the package, set so that it refuses nothing."""
 

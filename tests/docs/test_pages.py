@@ -16,6 +16,7 @@ from asgi_guard import (
     Metrics,
     RateLimit,
     Rule,
+    TrustedProxies,
 )
 from asgi_guard.metrics import catalogue
 from tests.docs.pages import PAGES, ROOT, anchors, links
@@ -29,6 +30,7 @@ GUARD_PAGES: dict[str, list[type[Any]]] = {
     "metrics.md": [Metrics],
     "health.md": [Health, Check],
     "pools.md": [],
+    "trusted-proxies.md": [TrustedProxies],
 }
 SKELETON = [
     "What it does",
@@ -100,7 +102,8 @@ def test_every_metric_is_listed() -> None:
 def test_the_changelog_names_every_guard() -> None:
     """A line for each, that starts with its name."""
     text = (ROOT / "CHANGELOG.md").read_text()
-    for kind in (Guard, RateLimit, ConcurrencyLimit, CircuitBreaker, Metrics, Health):
+    guards = (Guard, RateLimit, ConcurrencyLimit, CircuitBreaker, Metrics, Health, TrustedProxies)
+    for kind in guards:
         assert re.search(rf"^- \*\*{kind.__name__}\*\*", text, re.MULTILINE), kind.__name__
 
 
