@@ -66,6 +66,10 @@ class RateLimitLayer(Layer):
         """Return the counts of every rule."""
         return [RuleCounts(rule.name, rule.allowed, rule.denied) for rule in self._rules]
 
+    def outages(self) -> list[Outage]:
+        """Return what is known of the store, an outage for each event loop that has asked it."""
+        return list(self._outages.values())
+
     async def aclose(self) -> None:
         """Close the store, if it is this guard's own."""
         outage = self._outages.pop(asyncio.get_running_loop(), None)
