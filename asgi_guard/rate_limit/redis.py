@@ -215,12 +215,27 @@ def _sentinel(url: str, retry: Retry) -> Client:
     sentinels = [
         (host, int(port)) for host, _, port in (each.rpartition(":") for each in hosts.split(","))
     ]
-    find: Any = Sentinel  # has no types
-    client: Client = find(sentinels).master_for(
+    watch: Any = Sentinel  # has no types
+    return _Watched(
+        watch(sentinels),
         service,
         db=int(database or 0),
         username=unquote(username) or None,
         password=unquote(password) or None,
         retry=retry,
     )
-    return client
+
+
+class _Watched:
+    """A client of whichever server the sentinels call the master."""
+
+    def __init__(self, sentinel: Any, service: str, **settings: Any) -> None:
+        self._sentinel = sentinel
+        self._master = sentinel.master_for(service, **settings)
+        self.evalsha = self._master.evalsha
+        self.eval = self._master.eval
+
+    async def aclose(self) -> None:
+        await self._master.aclose()
+        for each in self._sentinel.sentinels:
+            await each.aclose()
