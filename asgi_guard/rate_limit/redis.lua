@@ -1,14 +1,21 @@
 -- Decides requests one after the other, each on all of its charges: all are charged, or none is.
 --
 -- KEYS: a key for each charge of each request, in order.
--- ARGV: for each request the number of its charges, and for each charge five numbers:
---       algorithm, count, period in microseconds, burst, cost.
--- Returns four numbers for each charge: admitted (1 or 0), remaining, and the microseconds to reset
+-- ARGV[1]: numbers; for each request how many charges it has, and for each charge five of them:
+--          algorithm, count, period in microseconds, burst, cost.
+-- Returns numbers, four for each charge: admitted (1 or 0), remaining, and the microseconds to reset
 -- and to retry, where -1 stands for never.
+--
+-- Numbers travel as one string, with spaces between: clients take their time for each value.
 --
 -- A key holds numbers, by its algorithm: 1, sliding window: number of the window, units of the one
 -- before, units of this one; 2, fixed window: number of the window, units; 3, token bucket: when it
 -- will be full. The arithmetic is that of algorithms.py.
+
+local asked = {}
+for number in string.gmatch(ARGV[1], '%S+') do
+  asked[#asked + 1] = tonumber(number)
+end
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
@@ -114,22 +121,20 @@ local algorithms = { sliding_window, fixed_window, token_bucket }
 local function decide(place, cost)
   local state = read(KEYS[place.key])
   local at = place.argument
-  local count, period, burst = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
-  return algorithms[tonumber(ARGV[at])](state, count, period, burst, cost)
+  return algorithms[asked[at]](state, asked[at + 1], asked[at + 2], asked[at + 3], cost)
 end
 
 local answers = {}
 local function answer(admitted, remaining, reset, retry)
-  answers[#answers + 1] = admitted
-  answers[#answers + 1] = remaining
-  answers[#answers + 1] = reset > 0 and math.ceil(reset) + 1 or 0
-  answers[#answers + 1] = retry > 0 and math.ceil(retry) + 1 or retry
+  reset = reset > 0 and math.ceil(reset) + 1 or 0
+  retry = retry > 0 and math.ceil(retry) + 1 or retry
+  answers[#answers + 1] = string.format('%.0f %.0f %.0f %.0f', admitted, remaining, reset, retry)
 end
 
 local key, argument = 0, 1
-while argument <= #ARGV do
+while argument <= #asked do
   local charges = {}
-  for number = 1, tonumber(ARGV[argument]) do
+  for number = 1, asked[argument] do
     charges[number] = { key = key + number, argument = argument + 1 + (number - 1) * 5 }
   end
   key = key + #charges
@@ -137,7 +142,7 @@ while argument <= #ARGV do
 
   local admitted = true
   for _, charge in ipairs(charges) do
-    charge.cost = tonumber(ARGV[charge.argument + 4])
+    charge.cost = asked[charge.argument + 4]
     charge.decision = { decide(charge, charge.cost) }
     admitted = admitted and charge.decision[1] == 1
   end
@@ -160,4 +165,4 @@ for name, milliseconds in pairs(written) do
   end
   redis.call('SET', name, table.concat(numbers, ' '), 'PX', string.format('%.0f', milliseconds))
 end
-return answers
+return table.concat(answers, ' ')

@@ -5,10 +5,11 @@ is on its way travel together with the next question, over one connection for ea
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 from importlib.resources import files
+from itertools import islice
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 from weakref import WeakKeyDictionary
@@ -32,7 +33,6 @@ _SHA = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 _NUMBERS: dict[str, int] = {"sliding-window": 1, "fixed-window": 2, "token-bucket": 3}
 _MICROSECOND = 1e-6
 _MOST_TOGETHER = 64  # a script must not keep the server from others for long
-_ANSWER = 4  # numbers for each charge
 _URLS = (
     "redis://, rediss:// or unix:// as redis-py reads them, redis+cluster:// or rediss+cluster:// "
     "with one node of a cluster, redis+sentinel://host:port,host:port/service, or a client of "
@@ -94,10 +94,10 @@ class RedisStore:
                 "Rule.algorithm", algorithm, f"one of {', '.join(_NUMBERS)} on Redis"
             )
         named = rule.replace("%", "%25").replace(":", "%3A")  # so that it ends where the key begins
-        period = quota.period / _MICROSECOND
+        period = b"%.17g" % (quota.period / _MICROSECOND)
         return RedisCounter(
             key=f"{self._tag}{named}:{number}:{quota.period:g}:",
-            numbers=(number, quota.count, f"{period:.17g}", quota.capacity),
+            numbers=b"%d %d %s %d" % (number, quota.count, period, quota.capacity),
         )
 
     async def hit(
@@ -128,7 +128,7 @@ class RedisCounter:
     """
 
     key: str
-    numbers: tuple[object, ...]
+    numbers: bytes
 
 
 class _Line:
@@ -148,23 +148,23 @@ class _Line:
 
     async def _decide(self, requests: Sequence[Sequence[Charge]]) -> list[Sequence[Decision]]:
         keys: list[bytes] = []
-        arguments: list[object] = []
+        asked: list[bytes] = []
         for charges in requests:
-            arguments.append(len(charges))
+            asked.append(b"%d" % len(charges))
             for counter, key, cost in charges:
                 keys.append((counter.key + key).encode("utf-8", "surrogatepass"))
-                arguments.extend(counter.numbers)
-                arguments.append(cost)
+                asked.append(b"%s %d" % (counter.numbers, cost))
+        numbers = b" ".join(asked)
         try:
-            numbers = await self._client.evalsha(_SHA, len(keys), *keys, *arguments)
+            answer = await self._client.evalsha(_SHA, len(keys), *keys, numbers)
         except NoScriptError:  # a server that has been restarted, or a new one
-            numbers = await self._client.eval(_SCRIPT, len(keys), *keys, *arguments)
-        decisions = iter([_decision(numbers, at) for at in range(0, len(numbers), _ANSWER)])
-        return [[next(decisions) for _ in charges] for charges in requests]
+            answer = await self._client.eval(_SCRIPT, len(keys), *keys, numbers)
+        answers = iter(answer.split())
+        return [[_decision(answers) for _ in charges] for charges in requests]
 
 
-def _decision(numbers: Sequence[int], at: int) -> Decision:
-    admitted, remaining, reset, retry = numbers[at : at + _ANSWER]
+def _decision(numbers: Iterator[bytes | str]) -> Decision:
+    admitted, remaining, reset, retry = map(int, islice(numbers, 4))
     return Decision(
         admitted == 1,
         remaining,
