@@ -1,10 +1,11 @@
 -- Decides requests one after the other, each on all of its charges: all are charged, or none is.
 --
 -- KEYS: a key for each charge of each request, in order.
--- ARGV[1]: numbers; for each request how many charges it has, and for each charge five of them:
---          algorithm, count, period in microseconds, burst, cost.
--- Returns numbers, four for each charge: admitted (1 or 0), remaining, and the microseconds to reset
--- and to retry, where -1 stands for never.
+-- ARGV[1]: numbers; for each request how many charges it has, and for each charge seven of them:
+--          algorithm, count, period in microseconds, burst, share, cost, extra. Of what remains one
+--          part in `share` may be taken as extra units; a cost below 0 gives units back.
+-- Returns numbers, five for each charge: admitted (1 or 0), remaining, the microseconds to reset and
+-- to retry, where -1 stands for never, and the extra units that were taken.
 --
 -- Numbers travel as one string, with spaces between: clients take their time for each value.
 --
@@ -61,6 +62,11 @@ local function sliding_window(state, count, period, burst, cost)
   end
   local fading = math.floor(previous * (1 - elapsed / period))
   local used = fading + current
+  if cost < 0 then
+    current = current + math.max(cost, -current)
+    cost = 0
+    used = fading + current
+  end
   if used + cost > count then
     local reset, retry = 0, -1
     if used > 0 then
@@ -85,8 +91,9 @@ local function fixed_window(state, count, period, burst, cost)
   local rest = (window + 1) * period - now
   local used = 0
   if state[1] == window then
-    used = state[2]
+    used = math.max(0, state[2] + math.min(0, cost))
   end
+  cost = math.max(0, cost)
   if used + cost > count then
     return 0, math.max(0, count - used), used > 0 and rest or 0, cost <= count and rest or -1
   end
@@ -111,7 +118,7 @@ local function token_bucket(state, count, period, burst, cost)
     local left, reset = tokens(interval, burst, full_in, margin)
     return 0, left, reset, cost <= burst and missing or -1
   end
-  full_in = full_in + cost * interval
+  full_in = math.max(0, full_in + cost * interval)
   local left, reset = tokens(interval, burst, full_in, margin)
   return 1, left, reset, 0, { now + full_in }, full_in
 end
@@ -125,36 +132,42 @@ local function decide(place, cost)
 end
 
 local answers = {}
-local function answer(admitted, remaining, reset, retry)
+local function answer(taken, admitted, remaining, reset, retry)
   reset = reset > 0 and math.ceil(reset) + 1 or 0
   retry = retry > 0 and math.ceil(retry) + 1 or retry
-  answers[#answers + 1] = string.format('%.0f %.0f %.0f %.0f', admitted, remaining, reset, retry)
+  answers[#answers + 1] =
+    string.format('%.0f %.0f %.0f %.0f %.0f', admitted, remaining, reset, retry, taken)
 end
 
 local key, argument = 0, 1
 while argument <= #asked do
   local charges = {}
   for number = 1, asked[argument] do
-    charges[number] = { key = key + number, argument = argument + 1 + (number - 1) * 5 }
+    charges[number] = { key = key + number, argument = argument + 1 + (number - 1) * 7 }
   end
   key = key + #charges
-  argument = argument + 1 + 5 * #charges
+  argument = argument + 1 + 7 * #charges
 
   local admitted = true
   for _, charge in ipairs(charges) do
-    charge.cost = asked[charge.argument + 4]
+    charge.cost = asked[charge.argument + 5]
     charge.decision = { decide(charge, charge.cost) }
     admitted = admitted and charge.decision[1] == 1
   end
   for _, charge in ipairs(charges) do
-    local decision = charge.decision
-    if admitted and charge.cost > 0 then
+    local decision, taken = charge.decision, 0
+    if admitted and charge.cost ~= 0 then
+      local extra = asked[charge.argument + 6]
+      if extra > 0 then
+        taken = math.min(extra, math.floor(decision[2] / asked[charge.argument + 4]))
+        decision = { decide(charge, charge.cost + taken) }
+      end
       local name = KEYS[charge.key]
       known[name], written[name] = decision[5], math.ceil(decision[6] / 1000) + 1
     elseif not admitted and decision[1] == 1 then
       decision = { decide(charge, 0) }
     end
-    answer(decision[1], decision[2], decision[3], decision[4])
+    answer(taken, decision[1], decision[2], decision[3], decision[4])
   end
 end
 

@@ -5,27 +5,26 @@ is on its way travel together with the next question, over one connection for ea
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha1
 from importlib.resources import files
 from itertools import islice
-from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit
+from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
-from redis.asyncio import Redis, RedisCluster, Sentinel
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import NoScriptError
 
 from asgi_guard._checks import check_name
-from asgi_guard.errors import ConfigurationError, Withheld
+from asgi_guard._clock import monotonic
+from asgi_guard.errors import ConfigurationError, StoreUnavailable
 from asgi_guard.rate_limit.algorithms import Algorithm
 from asgi_guard.rate_limit.conversation import Conversation
 from asgi_guard.rate_limit.decision import Decision
+from asgi_guard.rate_limit.leases import Lease, Leases
 from asgi_guard.rate_limit.quota import Quota
+from asgi_guard.rate_limit.redis_client import Client, connector
 from asgi_guard.rate_limit.store import Charge
 
 _SCRIPT = files("asgi_guard.rate_limit").joinpath("redis.lua").read_text("utf-8")
@@ -33,27 +32,7 @@ _SHA = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 _NUMBERS: dict[str, int] = {"sliding-window": 1, "fixed-window": 2, "token-bucket": 3}
 _MICROSECOND = 1e-6
 _MOST_TOGETHER = 64  # a script must not keep the server from others for long
-_URLS = (
-    "redis://, rediss:// or unix:// as redis-py reads them, redis+cluster:// or rediss+cluster:// "
-    "with one node of a cluster, redis+sentinel://host:port,host:port/service, or a client of "
-    "redis.asyncio"
-)
-
-
-class Client(Protocol):
-    """A client of redis.asyncio, or of valkey.asyncio: as much of it as is used."""
-
-    def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any:
-        """Run a script that the server knows."""
-        ...
-
-    def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any:
-        """Run a script, and let the server know it."""
-        ...
-
-    async def aclose(self) -> None:
-        """Close its connections."""
-        ...
+_PARTING = 0.5  # seconds for giving back at shutdown what was not used
 
 
 class RedisStore:
@@ -80,24 +59,42 @@ class RedisStore:
         if "{" in prefix or "}" in prefix:
             raise ConfigurationError("RedisStore.prefix", prefix, "a name without braces")
         self._tag = f"{{{prefix}}}:"
-        self._connect = _connector(target)
+        self._connect = connector(target)
         self._owns = isinstance(target, str)
         self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
 
     def counter(
-        self, rule: str, quota: Quota, algorithm: Algorithm = "sliding-window"
+        self,
+        rule: str,
+        quota: Quota,
+        algorithm: Algorithm = "sliding-window",
+        *,
+        lease: int = 0,
+        workers: int = 1,
     ) -> "RedisCounter":
-        """Return the counter of a rule; see `Store.counter`."""
+        """Return the counter of a rule; see `Store.counter`.
+
+        Args:
+            rule: As there.
+            quota: As there.
+            algorithm: As there.
+            lease: Units that a worker takes at once, to decide by itself until they are used;
+                default 0. It never takes more than its part of half of what remains.
+            workers: Processes that share the store; default 1.
+        """
         number = _NUMBERS.get(algorithm)
         if number is None:
             raise ConfigurationError(
                 "Rule.algorithm", algorithm, f"one of {', '.join(_NUMBERS)} on Redis"
             )
+        window = quota.period * quota.capacity / quota.count  # of a bucket, to fill
         named = rule.replace("%", "%25").replace(":", "%3A")  # so that it ends where the key begins
         period = b"%.17g" % (quota.period / _MICROSECOND)
         return RedisCounter(
             key=f"{self._tag}{named}:{number}:{quota.period:g}:",
-            numbers=b"%d %d %s %d" % (number, quota.count, period, quota.capacity),
+            numbers=b"%d %d %s %d %d" % (number, quota.count, period, quota.capacity, 2 * workers),
+            window=None if algorithm == "fixed-window" else window,
+            lease=lease,
         )
 
     async def hit(
@@ -109,7 +106,7 @@ class RedisStore:
         line = self._lines.get(asyncio.get_running_loop())
         if line is None:
             line = self._lines[asyncio.get_running_loop()] = _Line(self._connect())
-        return await line.ask(charges, 1.0 if within is None else within)
+        return await line.decide(charges, 1.0 if within is None else within)
 
     async def aclose(self) -> None:
         """Close the connection of this event loop."""
@@ -124,118 +121,114 @@ class RedisCounter:
 
     Attributes:
         key: What its keys on the server begin with.
-        numbers: What the script needs to know of it: algorithm, count, period, burst.
+        numbers: What the script needs to know of it: algorithm, count, period, burst, share.
+        window: Seconds after which a unit that was taken is worth nothing any more; None for the
+            end of the server's window.
+        lease: Units that are taken at once, 0 or 1 for no more than are used.
     """
 
     key: str
     numbers: bytes
+    window: float | None
+    lease: int = 0
 
 
 class _Line:
-    """One event loop's line to the server."""
+    """One event loop's line to the server, and what it has on lease."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        talk: Conversation[Sequence[Charge], Sequence[Decision]]
-        talk = Conversation(self._decide, _MOST_TOGETHER)
-        self._conversation = talk
-        self.ask = talk.ask
+        self._leases = Leases()
+        self._talk: Conversation[_Question, list[_Answer]] = Conversation(self._ask, _MOST_TOGETHER)
 
     async def aclose(self, *, close_client: bool) -> None:
-        await self._conversation.aclose()
+        back = self._leases.give_back(monotonic())
+        if back:
+            with suppress(StoreUnavailable):  # whose units are lost then, until they fade
+                await self._talk.ask((back, None), _PARTING)
+        await self._talk.aclose()
         if close_client:
             await self._client.aclose()
 
-    async def _decide(self, requests: Sequence[Sequence[Charge]]) -> list[Sequence[Decision]]:
+    async def decide(self, charges: Sequence[Charge], within: float) -> Sequence[Decision]:
+        for counter, _, _ in charges:
+            if counter.lease:
+                return await self._decide_with_leases(charges, within)
+        return [decision for decision, _ in await self._talk.ask((charges, None), within)]
+
+    async def _decide_with_leases(
+        self, charges: Sequence[Charge], within: float
+    ) -> Sequence[Decision]:
+        now = monotonic()
+        used = [self._leases.use(counter.key, key, cost, now) for counter, key, cost in charges]
+        asked = [charge for charge, lease in zip(charges, used, strict=True) if lease is None]
+        if not asked:
+            return [lease.decision(now) for lease in used if lease is not None]
+        extras = [self._extra(charge) for charge in asked]
+        answers: list[_Answer] | None = None
+        try:
+            answers = await self._talk.ask((asked, extras), within)
+        finally:
+            if answers is None or not all(decision.admitted for decision, _ in answers):
+                for lease, (_, _, cost) in zip(used, charges, strict=True):
+                    if lease is not None:
+                        lease.units += cost  # nothing is charged for a refusal
+            self._take(asked, extras, answers)
+        rest = (each._replace(remaining=each.remaining + taken) for each, taken in answers)
+        return [next(rest) if lease is None else lease.decision(now) for lease in used]
+
+    def _extra(self, charge: Charge) -> int:
+        """Return how many units to take beside what is charged."""
+        counter, key, cost = charge
+        wanted: int = max(0, counter.lease - cost)
+        return wanted if wanted and self._leases.begin(counter.key, key) else 0
+
+    def _take(
+        self, asked: Sequence[Charge], extras: Sequence[int], answers: "Sequence[_Answer] | None"
+    ) -> None:
+        """Keep what was taken, and let others ask for what was not."""
+        now = monotonic()
+        for place, (counter, key, _) in enumerate(asked):
+            if extras[place]:
+                lease = None
+                if answers is not None:
+                    decision, taken = answers[place]
+                    until = now + (decision.reset if counter.window is None else counter.window)
+                    reset_at = now + decision.reset
+                    lease = Lease(counter, taken, until, decision.remaining, reset_at)
+                self._leases.end(counter.key, key, lease)
+
+    async def _ask(self, questions: "Sequence[_Question]") -> "list[list[_Answer]]":
         keys: list[bytes] = []
         asked: list[bytes] = []
-        for charges in requests:
+        for charges, extras in questions:
             asked.append(b"%d" % len(charges))
-            for counter, key, cost in charges:
+            for place, (counter, key, cost) in enumerate(charges):
                 keys.append((counter.key + key).encode("utf-8", "surrogatepass"))
-                asked.append(b"%s %d" % (counter.numbers, cost))
+                extra = 0 if extras is None else extras[place]
+                asked.append(b"%s %d %d" % (counter.numbers, cost, extra))
         numbers = b" ".join(asked)
         try:
             answer = await self._client.evalsha(_SHA, len(keys), *keys, numbers)
         except NoScriptError:  # a server that has been restarted, or a new one
             answer = await self._client.eval(_SCRIPT, len(keys), *keys, numbers)
         answers = iter(answer.split())
-        return [[_decision(answers) for _ in charges] for charges in requests]
+        return [[_answer(answers) for _ in charges] for charges, _ in questions]
 
 
-def _decision(numbers: Iterator[bytes | str]) -> Decision:
-    admitted, remaining, reset, retry = map(int, islice(numbers, 4))
-    return Decision(
+_Question: TypeAlias = tuple[Sequence[Charge], Sequence[int] | None]
+"""Charges, and the units to take beside each where a lease is wanted."""
+
+_Answer: TypeAlias = tuple[Decision, int]
+"""A decision, and the units that were taken beside it."""
+
+
+def _answer(numbers: Iterator[bytes | str]) -> _Answer:
+    admitted, remaining, reset, retry, taken = map(int, islice(numbers, 5))
+    decision = Decision(
         admitted == 1,
         remaining,
         reset * _MICROSECOND,
         None if retry < 0 else retry * _MICROSECOND,
     )
-
-
-def _connector(target: object) -> Callable[[], Client]:
-    """Return what makes a client for one event loop, without connecting."""
-    if not isinstance(target, str):
-        if isinstance(target, type) or not all(
-            callable(getattr(target, name, None)) for name in ("evalsha", "eval", "aclose")
-        ):
-            raise ConfigurationError("RedisStore.target", target, _URLS)
-        client: Any = target
-        return lambda: client
-    try:
-        connect = _by_scheme(target)
-        connect()
-    except (ValueError, TypeError):
-        # Without its cause, which may quote it.
-        raise ConfigurationError("RedisStore.target", Withheld(target), _URLS) from None
-    return connect
-
-
-def _by_scheme(url: str) -> Callable[[], Client]:
-    scheme, _, rest = url.partition("://")
-    # Once more, at once, where a connection that lay idle turns out to be closed.
-    retry = Retry(NoBackoff(), 1, supported_errors=(ConnectionLost,))
-    if scheme in {"redis", "rediss", "unix"}:
-        return lambda: Redis.from_url(url, retry=retry)
-    if scheme in {"redis+cluster", "rediss+cluster"}:
-        plain = f"{scheme.removesuffix('+cluster')}://{rest}"
-        return lambda: RedisCluster.from_url(plain)
-    if scheme == "redis+sentinel":
-        return lambda: _sentinel(url, retry)
-    raise ValueError(scheme)
-
-
-def _sentinel(url: str, retry: Retry) -> Client:
-    parts = urlsplit(url)
-    credentials, _, hosts = parts.netloc.rpartition("@")
-    service, _, database = parts.path.strip("/").partition("/")
-    if not service:
-        raise ValueError("no service")
-    username, _, password = credentials.partition(":")
-    sentinels = [
-        (host, int(port)) for host, _, port in (each.rpartition(":") for each in hosts.split(","))
-    ]
-    watch: Any = Sentinel  # has no types
-    return _Watched(
-        watch(sentinels),
-        service,
-        db=int(database or 0),
-        username=unquote(username) or None,
-        password=unquote(password) or None,
-        retry=retry,
-    )
-
-
-class _Watched:
-    """A client of whichever server the sentinels call the master."""
-
-    def __init__(self, sentinel: Any, service: str, **settings: Any) -> None:
-        self._sentinel = sentinel
-        self._master = sentinel.master_for(service, **settings)
-        self.evalsha = self._master.evalsha
-        self.eval = self._master.eval
-
-    async def aclose(self) -> None:
-        await self._master.aclose()
-        for each in self._sentinel.sentinels:
-            await each.aclose()
+    return decision, taken

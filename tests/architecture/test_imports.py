@@ -36,7 +36,7 @@ PURE = {
 THIRD_PARTY = {
     "limits": {"rate_limit.quota"},
     "prometheus_client": READERS,
-    "redis": {"rate_limit.redis"},
+    "redis": {"rate_limit.redis", "rate_limit.redis_client"},
     "sqlalchemy": {"pools.sqlalchemy", "health.sqlalchemy"},
     "starlette": SHARED | READERS,
 }
