@@ -1,16 +1,22 @@
-"""The `RateLimit` header fields of draft-ietf-httpapi-ratelimit-headers-11.
+"""The header fields that tell clients what is left of their quotas.
 
-Both are lists of RFC 9651: strings (the names of policies) with parameters.
+`RateLimit-Policy` and `RateLimit` of draft-ietf-httpapi-ratelimit-headers-11 are lists of RFC 9651:
+strings (the names of policies) with parameters. The legacy fields know one quota, and nothing but
+custom says what they mean; here `X-RateLimit-Reset` is a Unix time in whole seconds.
 """
 
 from collections.abc import Sequence
 from math import ceil
-from typing import Protocol
+from time import time
+from typing import Literal, Protocol, TypeAlias
 
 from asgi_guard.rate_limit.decision import Decided
 from asgi_guard.rate_limit.quota import Quota
 
 Field = tuple[bytes, bytes]
+
+Fields: TypeAlias = Literal["draft-11", "legacy", "both"] | None
+"""Which header fields there are."""
 
 
 class RuleFields:
@@ -19,7 +25,7 @@ class RuleFields:
     `state` waits for what remains, and for the whole seconds until there is more.
     """
 
-    __slots__ = ("policy", "policy_field", "state")
+    __slots__ = ("limit_field", "policy", "policy_field", "state")
 
     def __init__(self, name: str, quota: Quota) -> None:
         quoted = name.replace("\\", "\\\\").replace('"', '\\"').encode("ascii")
@@ -28,6 +34,7 @@ class RuleFields:
         self.policy: bytes = b'"%s";q=%d;w=%d' % (quoted, quota.capacity, window)
         self.state: bytes = b'"%s";r=%%d;t=%%d' % quoted.replace(b"%", b"%%")
         self.policy_field: Field = (b"ratelimit-policy", self.policy)
+        self.limit_field: Field = (b"x-ratelimit-limit", b"%d" % quota.capacity)
 
 
 class HasFields(Protocol):
@@ -39,11 +46,23 @@ class HasFields(Protocol):
         ...
 
 
-def render_fields(rules: Sequence[HasFields], decisions: Sequence[Decided]) -> tuple[Field, Field]:
-    """Render both fields for the rules that applied to a request, the tightest first."""
+def draft_fields(rules: Sequence[HasFields], decisions: Sequence[Decided]) -> tuple[Field, ...]:
+    """Render the fields of the draft for the rules that applied, the tightest first."""
     tightest = sorted(zip(rules, decisions, strict=True), key=lambda pair: pair[1][1])
     policy = b", ".join(rule.fields.policy for rule, _ in tightest)
     state = b", ".join(
         rule.fields.state % (remaining, ceil(reset)) for rule, (_, remaining, reset, _) in tightest
     )
     return (b"ratelimit-policy", policy), (b"ratelimit", state)
+
+
+def legacy_fields(rules: Sequence[HasFields], decisions: Sequence[Decided]) -> tuple[Field, ...]:
+    """Render the legacy fields for the tightest of the rules that applied."""
+    rule, (_, remaining, reset, _) = min(
+        zip(rules, decisions, strict=True), key=lambda pair: pair[1][1]
+    )
+    return (
+        rule.fields.limit_field,
+        (b"x-ratelimit-remaining", b"%d" % remaining),
+        (b"x-ratelimit-reset", b"%d" % ceil(time() + reset)),
+    )

@@ -1,19 +1,18 @@
 """The rate limit as a guard."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from asgi_guard._asgi import ASGIApp
-from asgi_guard._checks import check_count, check_seconds
+from asgi_guard._checks import check_count, check_seconds, check_share
 from asgi_guard.errors import ConfigurationError
+from asgi_guard.rate_limit.fields import Fields
 from asgi_guard.rate_limit.layer import RateLimitLayer
 from asgi_guard.rate_limit.rule import FAILURE_MODES, OnStoreFailure, Rule
 from asgi_guard.rate_limit.store import Store
 from asgi_guard.rate_limit.stores import MEMORY_STORE, open_store
 from asgi_guard.shell import Shell
 
-Fields = Literal["draft-11"] | None
-_FIELDS: tuple[Fields, ...] = ("draft-11", None)
+_FIELDS: tuple[Fields, ...] = ("draft-11", "legacy", "both", None)
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -31,13 +30,16 @@ class RateLimit:
         store: Where counters live: `"memory://"` (the default) for a store of its own in this
             process, the URL of a Redis that all workers share, or a `Store`.
         fields: The header fields that tell clients what is left: `"draft-11"` (the default) for
-            those of draft-ietf-httpapi-ratelimit-headers-11, None for none.
+            those of draft-ietf-httpapi-ratelimit-headers-11, `"legacy"` for `X-RateLimit-Limit`,
+            `-Remaining` and `-Reset` (a Unix time), `"both"`, or None for none.
         on_store_failure: What holds while the store gives no answer: `"local"` (the default) for
             counters in this process, which are kept warm meanwhile; `"admit"`; or `"refuse"`,
             with 503. Rules may have their own.
         store_timeout: Seconds that a decision may wait for the store, above 0; default 0.05.
         workers: Processes that share the store, from 1 up; default 1. A local counter takes its
             share of the quota.
+        jitter: What is added to `Retry-After` at random, as a share of it from 0 up to 1, so that
+            clients do not come back together; default 0.
 
     Raises:
         ConfigurationError: There is no rule, two have one name, or a field is wrong.
@@ -49,6 +51,7 @@ class RateLimit:
     on_store_failure: OnStoreFailure
     store_timeout: float
     workers: int
+    jitter: float
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class RateLimit:
         on_store_failure: OnStoreFailure = "local",
         store_timeout: float = 0.05,
         workers: int = 1,
+        jitter: float = 0.0,
     ) -> None:
         made = tuple(rule if isinstance(rule, Rule) else _rule(rule) for rule in rules)
         if not made:
@@ -74,7 +78,9 @@ class RateLimit:
         for rule in made:
             opened.counter(rule.label, rule.whole_quota, rule.counting)
         if fields not in _FIELDS:
-            raise ConfigurationError("RateLimit.fields", fields, "'draft-11' or None")
+            raise ConfigurationError(
+                "RateLimit.fields", fields, "'draft-11', 'legacy', 'both' or None"
+            )
         if on_store_failure not in FAILURE_MODES:
             raise ConfigurationError(
                 "RateLimit.on_store_failure",
@@ -83,12 +89,15 @@ class RateLimit:
             )
         check_seconds("RateLimit.store_timeout", store_timeout)
         check_count("RateLimit.workers", workers)
+        if jitter != 0:
+            check_share("RateLimit.jitter", jitter)
         object.__setattr__(self, "rules", made)
         object.__setattr__(self, "store", store)
         object.__setattr__(self, "fields", fields)
         object.__setattr__(self, "on_store_failure", on_store_failure)
         object.__setattr__(self, "store_timeout", store_timeout)
         object.__setattr__(self, "workers", workers)
+        object.__setattr__(self, "jitter", jitter)
 
     def __call__(self, app: ASGIApp) -> Shell:
         """Wrap an ASGI app."""

@@ -1,6 +1,7 @@
 """The rate limit at work round one app."""
 
 import asyncio
+import random
 from collections.abc import Sequence
 from math import ceil
 from typing import TYPE_CHECKING
@@ -11,13 +12,14 @@ from asgi_guard.errors import StoreUnavailable
 from asgi_guard.exchange import Exchange
 from asgi_guard.matching import Choice, compile_matcher
 from asgi_guard.rate_limit.decision import Decided
-from asgi_guard.rate_limit.fields import Field, render_fields
+from asgi_guard.rate_limit.fields import Field, draft_fields, legacy_fields
 from asgi_guard.rate_limit.memory import MemoryStore, hit_all
 from asgi_guard.rate_limit.outage import Outage
 from asgi_guard.rate_limit.quota import Quota
 from asgi_guard.rate_limit.running import NO_STORE, RuleCounts, RunningRule, refused_by
 from asgi_guard.rate_limit.store import Charge
 from asgi_guard.rate_limit.stores import close_store, open_store
+from asgi_guard.refusal import Refusal
 from asgi_guard.shell import Admission, Layer
 
 if TYPE_CHECKING:
@@ -52,7 +54,9 @@ class RateLimitLayer(Layer):
         # The rule that decides alone, whatever is asked for.
         alone = self._is_local and len(self._choice.fixed) == 1
         self._only = self._choice.fixed[0] if alone else None
-        self._shows_fields = settings.fields is not None
+        self._draft = settings.fields in {"draft-11", "both"}
+        self._legacy = settings.fields in {"legacy", "both"}
+        self._jitter = settings.jitter
         if not self._is_local:
             self.has_open = True
             self._keep_spares(settings)
@@ -94,14 +98,16 @@ class RateLimitLayer(Layer):
             return None
         admitted, left, reset, wait = rule.hit(key, 1, self._now())
         fields: tuple[Field, ...] = ()
-        if self._shows_fields:
+        if self._draft:
             fields = (rule.policy, (b"ratelimit", rule.state % (left, ceil(reset))))
+        if self._legacy:
+            fields += legacy_fields([rule], [(admitted, left, reset, wait)])
         if admitted:
             rule.allowed += 1
             exchange.fields += fields
             return None
         rule.denied += 1
-        return rule.refusal.refuse(exchange, wait, fields)
+        return self._refuse(exchange, rule.refusal, wait, fields)
 
     def admit_socket(self, exchange: Exchange) -> Admission:
         """Charge a handshake as one request."""
@@ -125,15 +131,26 @@ class RateLimitLayer(Layer):
         self, exchange: Exchange, applied: Sequence[RunningRule], decisions: Sequence[Decided]
     ) -> Admission:
         """Count the decisions, and add their fields."""
-        fields = render_fields(applied, decisions) if self._shows_fields and applied else ()
+        fields: tuple[Field, ...] = ()
+        if self._draft and applied:
+            fields = draft_fields(applied, decisions)
+        if self._legacy and applied:
+            fields += legacy_fields(applied, decisions)
         for admitted, *_ in decisions:
             if not admitted:
                 refusal, wait = refused_by(applied, decisions)
-                return refusal.refuse(exchange, wait, fields)
+                return self._refuse(exchange, refusal, wait, fields)
         for rule in applied:
             rule.allowed += 1
         exchange.fields += fields
         return None
+
+    def _refuse(
+        self, exchange: Exchange, refusal: Refusal, wait: float | None, fields: tuple[Field, ...]
+    ) -> Admission:
+        if wait is not None and self._jitter:
+            wait *= 1 + random.uniform(0, self._jitter)  # noqa: S311 - it only spreads clients
+        return refusal.refuse(exchange, wait, fields)
 
     async def _ask_store(
         self, exchange: Exchange, applied: Sequence[RunningRule], charges: Sequence[Charge]

@@ -1,6 +1,7 @@
 """The rate limit as a guard: whom it charges, for what, and what it says."""
 
 import json
+import time
 from functools import wraps
 from typing import Any
 
@@ -210,6 +211,8 @@ async def test_only_the_violated_rule_counts_a_denial() -> None:
         (lambda: RateLimit("1/hour", Rule("2/hour", name="1/hour")), "Rule.name"),
         (lambda: RateLimit("1/hour", store="redis"), "RateLimit.store"),
         (lambda: RateLimit("1/hour", fields="draft-7"), "RateLimit.fields"),  # type: ignore[arg-type]
+        (lambda: RateLimit("1/hour", jitter=2), "RateLimit.jitter"),
+        (lambda: RateLimit("1/hour", jitter="x"), "RateLimit.jitter"),  # type: ignore[arg-type]
         (lambda: Rule("1/hour", name="naïve"), "Rule.name"),
         (lambda: Rule("1/hour", name=""), "Rule.name"),
         (lambda: Rule("1/hour", name="a\r\nb"), "Rule.name"),
@@ -299,3 +302,37 @@ async def test_a_store_of_the_users_own_decides() -> None:
     guarded = RateLimit("1/hour", store=Watched())(hello)
     assert await statuses(guarded, get(), get(), connect()) == [200, 429, 429]
     assert asked == [1, 1, 1]
+
+
+async def test_legacy_fields_are_of_the_tightest_rule() -> None:
+    """`X-RateLimit-Reset` is a Unix time: when there is more."""
+    rules = ("9/minute", Rule("2/minute", name="tight"))
+    answer = await get().run(limited(*rules, fields="legacy"))
+    assert answer.headers["x-ratelimit-limit"] == "2"
+    assert answer.headers["x-ratelimit-remaining"] == "1"
+    assert -1 <= int(answer.headers["x-ratelimit-reset"]) - time.time() <= 62
+    assert "ratelimit" not in answer.headers
+
+
+@pytest.mark.parametrize("rules", [("1/minute",), ("1/minute", "9/hour")])
+async def test_both_kinds_of_fields_may_be_sent(rules: tuple[str, ...]) -> None:
+    """On what is admitted and on what is refused."""
+    guarded = limited(*rules, fields="both")
+    for status, left in ((200, "0"), (429, "0")):
+        answer = await get().run(guarded)
+        assert answer.status == status
+        assert answer.headers["x-ratelimit-remaining"] == left
+        assert parsed(answer, "ratelimit")[0][0] == "1/minute"
+
+
+async def test_jitter_adds_to_the_wait_and_takes_nothing_from_it() -> None:
+    """Up to its share."""
+    waits: list[set[int]] = []
+    for jitter in (0.0, 0.5):
+        guarded = limited("1/hour", jitter=jitter)
+        await get().run(guarded)
+        answers = [await get().run(guarded) for _ in range(200)]
+        waits.append({int(answer.headers["retry-after"]) for answer in answers})
+    (least,), spread = waits
+    assert least <= min(spread) < max(spread) <= 1.5 * least + 1
+    assert len(spread) > 50
