@@ -24,11 +24,11 @@ class Lease:
     def __init__(
         self, counter: Counter, units: int, until: float, left: int, reset_at: float
     ) -> None:
-        self.counter = counter
-        self.units = units
-        self.until = until
-        self.left = left
-        self.reset_at = reset_at
+        self.counter: Counter = counter
+        self.units: int = units
+        self.until: float = until
+        self.left: int = left
+        self.reset_at: float = reset_at
 
     def decision(self, now: float) -> Decision:
         """Return what is said to whom these units have just admitted."""
