@@ -13,8 +13,8 @@ from limits.storage import storage_from_string
 from asgi_guard.errors import ConfigurationError, Withheld
 
 _TARGETS = (
-    "a URL that `limits` knows with 'async+' before it, such as 'async+memcached://localhost:11211'"
-    ", or a storage of limits.aio.storage"
+    "a URL that `limits` knows with 'async+' before it, and with host and port, such as "
+    "'async+memcached://localhost:11211', or a storage of limits.aio.storage"
 )
 _CLIENTS = {  # by scheme: the modules of which one is needed, and what brings one
     "memcached": (("memcachio",), "asgi-guard[memcached]"),
