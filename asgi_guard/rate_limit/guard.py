@@ -28,7 +28,8 @@ class RateLimit:
     Args:
         rules: The rules; a string is a rule for every client and every path. At least one.
         store: Where counters live: `"memory://"` (the default) for a store of its own in this
-            process, the URL of a Redis that all workers share, or a `Store`.
+            process, the URL of a Redis that all workers share or, with `async+` before it, of
+            another storage that `limits` knows, or a `Store`.
         fields: The header fields that tell clients what is left: `"draft-11"` (the default) for
             those of draft-ietf-httpapi-ratelimit-headers-11, `"legacy"` for `X-RateLimit-Limit`,
             `-Remaining` and `-Reset` (a Unix time), `"both"`, or None for none.

@@ -25,7 +25,7 @@ from asgi_guard.shell import Admission, Layer
 if TYPE_CHECKING:
     from asgi_guard.rate_limit.guard import RateLimit
 
-_PROBE = Quota(1_000_000, 1.0)
+_PROBE = Quota(1000, 1.0)  # which any store can count
 _SOON = 1.0  # seconds; how long a store may be out is not known
 
 
@@ -45,6 +45,7 @@ class RateLimitLayer(Layer):
             RunningRule(rule, self._store, rule.on_store_failure or settings.on_store_failure)
             for rule in settings.rules
         ]
+        self._probed = settings.rules[0].counting  # an algorithm that the store has
         self._choice = Choice(
             [
                 (compile_matcher("Rule", rule.path, rule.methods), running)
@@ -194,7 +195,7 @@ class RateLimitLayer(Layer):
         loop = asyncio.get_running_loop()
         outage = self._outages.get(loop)
         if outage is None:
-            counter = self._store.counter("asgi_guard probe", _PROBE)
+            counter = self._store.counter("asgi_guard probe", _PROBE, self._probed)
 
             async def probe() -> object:
                 return await self._store.hit([(counter, "probe", 1)], within=self._timeout)

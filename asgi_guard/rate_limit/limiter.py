@@ -12,8 +12,9 @@ class RateLimiter:
 
     Args:
         quota: How much in how long, such as `"5/minute"`, or a `Quota`.
-        store: `"memory://"` (the default) for a store of its own, the URL of a Redis, or a store to
-            share; limiters of the same quota in the same store share their counters.
+        store: `"memory://"` (the default) for a store of its own, the URL of a Redis or, with
+            `async+` before it, of another storage that `limits` knows, or a store to share;
+            limiters of the same quota in the same store share their counters.
 
     Raises:
         ConfigurationError: The quota or the store is wrong.

@@ -6,9 +6,11 @@ from asgi_guard.rate_limit.store import Store
 
 MEMORY_STORE = "memory://"
 _REDIS = frozenset({"redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel"})
+_ASYNC = "async+"
+_BLOCKING = frozenset({"memcached", "mongodb", "mongodb+srv", "valkey", "valkeys", "redis+unix"})
 _ALLOWED = (
-    f"{MEMORY_STORE!r} for one of its own, a URL such as 'redis://localhost', or a Store such as "
-    "MemoryStore()"
+    f"{MEMORY_STORE!r} for one of its own, a URL such as 'redis://localhost' or "
+    "'async+memcached://localhost:11211', or a Store such as MemoryStore()"
 )
 
 
@@ -41,6 +43,14 @@ def _by_url(field: str, url: str) -> Store:
     if url == MEMORY_STORE:
         return MemoryStore()
     scheme, separator, _ = url.partition("://")
+    if separator and scheme.startswith(_ASYNC):
+        from asgi_guard.rate_limit.limits import LimitsStore  # noqa: PLC0415 - seldom needed
+
+        return LimitsStore(url)
+    if separator and scheme in _BLOCKING:
+        raise ConfigurationError(
+            field, Withheld(url), f"'{_ASYNC}{scheme}://...', which does not block the event loop"
+        )
     if not separator or scheme not in _REDIS:
         raise ConfigurationError(field, Withheld(url) if "@" in url else url, _ALLOWED)
     try:

@@ -6,9 +6,11 @@ together take a few seconds.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import permutations
-from typing import TypeAlias
+from types import MappingProxyType
+from typing import Literal, TypeAlias
 from uuid import uuid4
 
 from asgi_guard.rate_limit.algorithms import Algorithm
@@ -19,21 +21,34 @@ from asgi_guard.rate_limit.store import Counter, Store
 StoreCheck: TypeAlias = Callable[[Store, Algorithm], Awaitable[None]]
 """Raises `AssertionError` when a store does not keep a promise with an algorithm."""
 
-_LONG = 1e7  # so long that no window of anybody's clock ends meanwhile
+Need: TypeAlias = Literal["atomic", "sub-second"]
+"""What a check takes for granted, and stores with weaker guarantees do not have.
+
+`atomic`: hits at the same time, on one counter or several, are decided as if one came after the
+other. `sub-second`: periods may be fractions of a second.
+"""
+
+_LONG = 1_200_000.0  # so long that no window of anybody's clock ends meanwhile
 _LONG_AGO_AND_SOON = (0.001, 3_155_760_000.0)
 _ODD_KEYS = ("", " ", "a:b", "a", "b", ":", "{a}", "}{", "ä", "\x00", "日本", "\ud800", "x" * 128)
 
 
-def store_checks(*algorithms: Algorithm) -> list[tuple[str, StoreCheck, Algorithm]]:
+def store_checks(
+    *algorithms: Algorithm, without: AbstractSet[Need] = frozenset()
+) -> list[tuple[str, StoreCheck, Algorithm]]:
     """Return every check with every algorithm, each with a name; for tests with parameters.
 
     Args:
         algorithms: What the store can count by; at least one.
+        without: What the store does not have, of `"atomic"` and `"sub-second"`: the checks that
+            need it, as `STORE_CHECK_NEEDS` tells, are left out. Assert in your tests which they
+            are, so that no check of a newer version is left out unseen. Default: nothing.
     """
     return [
         (f"{check.__name__}-{algorithm}", check, algorithm)
         for algorithm in algorithms
         for check in STORE_CHECKS
+        if without.isdisjoint(STORE_CHECK_NEEDS.get(check, ()))
     ]
 
 
@@ -204,6 +219,17 @@ STORE_CHECKS: tuple[StoreCheck, ...] = (
     survives_who_leaves,
 )
 """What every store promises."""
+
+STORE_CHECK_NEEDS: Mapping[StoreCheck, AbstractSet[Need]] = MappingProxyType(
+    {
+        admits_the_count_to_a_crowd: {"atomic"},
+        charges_all_rules_or_none_in_a_crowd: {"atomic"},
+        tells_how_long_to_wait: {"sub-second"},
+        forgets_what_is_over: {"sub-second"},
+        counts_in_any_size: {"sub-second"},
+    }
+)
+"""What checks need beside a store that works; those that are not named need nothing."""
 
 _CLOCK_STEP = 0.002  # a server may tell the time in whole milliseconds
 

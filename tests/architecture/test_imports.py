@@ -34,7 +34,13 @@ PURE = {
     "rate_limit.shards",
 }
 THIRD_PARTY = {
-    "limits": {"rate_limit.quota"},
+    "limits": {
+        "rate_limit.limits",
+        "rate_limit.limits_desk",
+        "rate_limit.limits_storages",
+        "rate_limit.limits_windows",
+        "rate_limit.quota",
+    },
     "prometheus_client": READERS,
     "redis": {"rate_limit.redis", "rate_limit.redis_client"},
     "sqlalchemy": {"pools.sqlalchemy", "health.sqlalchemy"},
@@ -88,8 +94,9 @@ def test_importing_the_package_brings_no_extra() -> None:
     loaded = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     )
-    extras = {"sqlalchemy", "httpx", "redis", "pydantic", "fastapi", "uvicorn"}
-    assert extras.isdisjoint(loaded.stdout.split())
+    extras = {"sqlalchemy", "httpx", "redis", "memcachio", "pydantic", "fastapi", "uvicorn"}
+    seldom = {"asgi_guard.rate_limit.limits"}
+    assert (extras | seldom).isdisjoint(loaded.stdout.split())
 
 
 def test_files_stay_small() -> None:

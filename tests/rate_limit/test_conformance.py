@@ -7,13 +7,17 @@ import pytest
 
 from asgi_guard import MemoryStore, Quota, StoreUnavailable
 from asgi_guard.rate_limit.algorithms import Algorithm
+from asgi_guard.rate_limit.limits import LimitsStore
 from asgi_guard.rate_limit.redis import RedisStore
-from asgi_guard.testing import StoreCheck, store_checks
+from asgi_guard.testing import STORE_CHECKS, StoreCheck, store_checks
+from tests.stores.memcached_server import MemcachedServer
 from tests.stores.redis_cluster import RedisCluster
 from tests.stores.redis_sentinel import MASTER, RedisSentinel
 from tests.stores.redis_server import RedisServer
 
 CHECKS = store_checks("sliding-window", "fixed-window", "token-bucket")
+IN_MEMCACHED = store_checks("sliding-window", "fixed-window", without={"atomic", "sub-second"})
+IN_LIMITS = IN_MEMCACHED + store_checks("moving-window", without={"atomic", "sub-second"})
 
 
 @pytest.mark.parametrize(
@@ -36,6 +40,59 @@ async def test_the_redis_store_conforms(
         await check(store, algorithm)
     finally:
         await store.aclose()
+
+
+async def conforms_by_limits(url: str, check: StoreCheck, algorithm: Algorithm) -> None:
+    """Put a storage of `limits` through a check."""
+    store = LimitsStore(url)
+    try:
+        await check(store, algorithm)
+    finally:
+        await store.aclose()
+
+
+@pytest.mark.parametrize(
+    ("check", "algorithm"), [case[1:] for case in IN_LIMITS], ids=[case[0] for case in IN_LIMITS]
+)
+async def test_the_memory_of_limits_conforms(check: StoreCheck, algorithm: Algorithm) -> None:
+    """In all that it promises."""
+    await conforms_by_limits("async+memory://", check, algorithm)
+
+
+@pytest.mark.parametrize(
+    ("check", "algorithm"),
+    [case[1:] for case in IN_MEMCACHED],
+    ids=[case[0] for case in IN_MEMCACHED],
+)
+async def test_memcached_conforms(
+    check: StoreCheck, algorithm: Algorithm, memcached_server: MemcachedServer
+) -> None:
+    """In all that it promises, through `limits`."""
+    await conforms_by_limits(f"async+{memcached_server.url}", check, algorithm)
+
+
+@pytest.mark.parametrize(
+    ("check", "algorithm"), [case[1:] for case in IN_LIMITS], ids=[case[0] for case in IN_LIMITS]
+)
+async def test_redis_conforms_by_limits(
+    check: StoreCheck, algorithm: Algorithm, redis_server: RedisServer
+) -> None:
+    """As far as `limits` goes; who wants all of it has a store of ours."""
+    await conforms_by_limits(f"async+{redis_server.url}", check, algorithm)
+
+
+def test_what_storages_of_limits_are_not_asked() -> None:
+    """All that they do not promise, and nothing else."""
+    asked = {check for _, check, _ in IN_LIMITS}
+    assert {check.__name__ for check in STORE_CHECKS if check not in asked} == {
+        "admits_the_count_to_a_crowd",
+        "charges_all_rules_or_none_in_a_crowd",
+        "counts_in_any_size",
+        "forgets_what_is_over",
+        "tells_how_long_to_wait",
+    }
+    assert len(IN_LIMITS) == 3 * (len(STORE_CHECKS) - 5)
+    assert len(CHECKS) == 3 * len(STORE_CHECKS)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A memcached of the tests' own."""
 
 import os
+import re
 import shutil
 import socket
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ class MemcachedServer(Server):
         if self._program is None:
             unavailable("memcached (apt install memcached)")
         super().__init__(children, name)
+        self._own_connections = 0
+        self._own_connections = self.connections()  # it counts its sockets that listen, too
 
     @property
     def url(self) -> str:
@@ -26,6 +29,12 @@ class MemcachedServer(Server):
     def clear(self) -> None:
         """Forget everything."""
         assert self._say(b"flush_all") == b"OK\r\n"
+
+    def connections(self) -> int:
+        """Return how many clients are connected, beside who asks."""
+        found = re.search(rb"STAT curr_connections (\d+)", self._say(b"stats"))
+        assert found
+        return int(found[1]) - self._own_connections
 
     def _command(self) -> Sequence[object]:
         user = ("-u", "nobody") if os.geteuid() == 0 else ()  # it refuses to run as root
