@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias, get_args
 
 from asgi_guard._checks import check_count, check_function, check_name, is_name
 from asgi_guard.errors import ConfigurationError
-from asgi_guard.keys import Key, client_ip
+from asgi_guard.keys import KEYS, Key, client_ip
 from asgi_guard.matching import check_methods, compile_matcher
 from asgi_guard.rate_limit.algorithms import Algorithm
 from asgi_guard.rate_limit.quota import LARGEST, Quota, parse_quota
@@ -61,7 +61,7 @@ class Rule:
         check_function(
             "Rule.key",
             self.key,
-            "client_ip, header('x-api-key'), or a plain function from scope to string",
+            KEYS,
         )
         if self.on_store_failure not in {None, *FAILURE_MODES}:
             raise ConfigurationError(

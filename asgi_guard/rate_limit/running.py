@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
-from asgi_guard.keys import compile_key
+from asgi_guard.keys import key_callback
 from asgi_guard.rate_limit.counters import MemoryCounter  # noqa: TC001
 from asgi_guard.rate_limit.decision import Decided
 from asgi_guard.rate_limit.fields import RuleFields
@@ -57,7 +57,7 @@ class RunningRule:
     def __init__(self, rule: Rule, store: Store, mode: OnStoreFailure) -> None:
         quota = rule.whole_quota
         self.name = rule.label
-        self.key = compile_key(rule.key)
+        self.key = key_callback(rule.key).plain
         self.counter = store.counter(rule.label, quota, rule.counting)
         self.hit: Any = getattr(self.counter, "hit", None)  # of a counter in this process
         self.fields = RuleFields(rule.label, quota)

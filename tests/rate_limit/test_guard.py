@@ -251,7 +251,7 @@ def test_a_wrong_setting_is_named(make: Any, field: str) -> None:
 async def test_a_key_that_is_no_string_is_named() -> None:
     """A key function is the user's code, and its mistake must not look like ours."""
     app = limited(Rule("1/minute", key=lambda scope: scope["headers"]))
-    with pytest.raises(TypeError, match=r"a key function returned \[\]; allowed: a string"):
+    with pytest.raises(TypeError, match=r"function .*<lambda> returned \[\]; allowed: a string"):
         await get().run(app)
 
 
@@ -284,7 +284,7 @@ def test_an_async_key_is_refused() -> None:
         return "x"
 
     with pytest.raises(ConfigurationError, match=r"Rule\.key"):
-        Rule("1/hour", key=key)  # type: ignore[arg-type]
+        Rule("1/hour", key=key)
 
 
 async def test_a_store_of_the_users_own_decides() -> None:
