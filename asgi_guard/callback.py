@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from asgi_guard._asgi import Scope
 from asgi_guard._checks import is_async
+from asgi_guard.errors import shown
 
 T = TypeVar("T")
 
@@ -67,4 +68,4 @@ def wrong_answer(asked: str, answer: object, allowed: str) -> TypeError:
     if inspect.iscoroutine(answer):
         answer.close()  # it will not be awaited, and would say so once more
         allowed += "; a function that has to be awaited must be an `async def`"
-    return TypeError(f"{asked} returned {answer!r}; allowed: {allowed}")
+    return TypeError(f"{asked} returned {shown(answer)}; allowed: {allowed}")

@@ -6,6 +6,7 @@ from typing import Literal
 from asgi_guard._asgi import ASGIApp
 from asgi_guard._checks import check_count, check_seconds
 from asgi_guard.errors import ConfigurationError
+from asgi_guard.rate_limit.exempt import Exempt, check_exempt
 from asgi_guard.rate_limit.layer import RateLimitLayer
 from asgi_guard.rate_limit.rule import FAILURE_MODES, OnStoreFailure, Rule
 from asgi_guard.rate_limit.store import Store
@@ -38,6 +39,8 @@ class RateLimit:
         store_timeout: Seconds that a decision may wait for the store, above 0; default 0.05.
         workers: Processes that share the store, from 1 up; default 1. A local counter takes its
             share of the quota.
+        exempt: Whom and what the whole guard leaves alone, as the `exempt` of a rule; default None:
+            nobody. A function is asked once for each request.
 
     Raises:
         ConfigurationError: There is no rule, two have one name, or a field is wrong.
@@ -49,6 +52,7 @@ class RateLimit:
     on_store_failure: OnStoreFailure
     store_timeout: float
     workers: int
+    exempt: Exempt | None
 
     def __init__(
         self,
@@ -58,6 +62,7 @@ class RateLimit:
         on_store_failure: OnStoreFailure = "local",
         store_timeout: float = 0.05,
         workers: int = 1,
+        exempt: Exempt | None = None,
     ) -> None:
         made = tuple(rule if isinstance(rule, Rule) else _rule(rule) for rule in rules)
         if not made:
@@ -89,6 +94,7 @@ class RateLimit:
         object.__setattr__(self, "on_store_failure", on_store_failure)
         object.__setattr__(self, "store_timeout", store_timeout)
         object.__setattr__(self, "workers", workers)
+        object.__setattr__(self, "exempt", check_exempt("RateLimit.exempt", exempt))
 
     def __call__(self, app: ASGIApp) -> Shell:
         """Wrap an ASGI app."""

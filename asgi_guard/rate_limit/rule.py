@@ -1,20 +1,27 @@
 """Rules: a quota, and whom and what it applies to."""
 
+from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
+from asgi_guard._asgi import Scope
 from asgi_guard._checks import check_count, check_function, check_name, is_name
 from asgi_guard.errors import ConfigurationError
 from asgi_guard.keys import KEYS, Key, client_ip
 from asgi_guard.matching import check_methods, compile_matcher
 from asgi_guard.rate_limit.algorithms import Algorithm
+from asgi_guard.rate_limit.exempt import Exempt, check_exempt
 from asgi_guard.rate_limit.quota import LARGEST, Quota, parse_quota
+
+Cost: TypeAlias = int | Callable[[Scope], int | Awaitable[int]]
+"""Units that a request costs, or a function, plain or async, from scope to units."""
 
 OnStoreFailure: TypeAlias = Literal["local", "admit", "refuse"]
 FAILURE_MODES: tuple[str, ...] = get_args(OnStoreFailure)
 ALGORITHMS: tuple[str, ...] = get_args(Algorithm)
 _MOST_IN_A_LOG = 1000
+_COSTS = "a whole number from 0 up, or a function, plain or async, from scope to one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +32,24 @@ class Rule:
         quota: How much in how long, such as `"5/minute"`, or a `Quota`.
         name: What header fields, bodies and metrics call the rule: printable ASCII, at most 100
             characters; default: quota, burst, methods and path. Counters belong to the name.
-        key: Whom to charge: `client_ip` (the default), `header("x-api-key")`, or a function from
-            scope to string, where None exempts the request.
+        key: Whom to charge: `client_ip` (the default), `header("x-api-key")`, `user`, `path`,
+            `combine(...)` of such, or a function, plain or async, from scope to string, where None
+            exempts the request.
         path: A pattern such as `/login`, `/users/{id}` or `/api/*`; default: every path. It is
             matched below `root_path`, and a slash at the end does not count.
         methods: Method names such as `{"POST"}`; default: every method. GET includes HEAD, and a
             websocket handshake is a GET.
+        cost: Units that a request costs, a whole number from 0 (it only looks) up, or a function,
+            plain or async, from scope to such a number; default 1. What costs more than the quota
+            ever holds is refused without `Retry-After`.
         burst: Units at once, from 1 up: makes the quota a token bucket of that size, which fills at
             the rate of the quota; default None.
         algorithm: How to count: `"sliding-window"`, `"fixed-window"`, `"token-bucket"` or
             `"moving-window"`; default None for a token bucket with `burst`, and the sliding
             window without.
+        exempt: Whom and what the rule leaves alone: a sequence of networks such as `"10.0.0.0/8"`
+            that the client may be in, path patterns such as `"/health"`, and functions, plain or
+            async, from scope to True or False; default None: nobody.
         on_store_failure: What holds while the store gives no answer: `"local"`, `"admit"` or
             `"refuse"`; default None for what the `RateLimit` says.
 
@@ -49,8 +63,10 @@ class Rule:
     key: Key = client_ip
     path: str | None = None
     methods: AbstractSet[str] | None = None
+    cost: Cost = 1
     burst: int | None = None
     algorithm: Algorithm | None = None
+    exempt: Exempt | None = None
     on_store_failure: OnStoreFailure | None = None
 
     def __post_init__(self) -> None:
@@ -62,7 +78,13 @@ class Rule:
             "Rule.key",
             self.key,
             KEYS,
+            may_wait=True,
         )
+        if callable(self.cost):
+            check_function("Rule.cost", self.cost, _COSTS, may_wait=True)
+        else:
+            check_count("Rule.cost", self.cost, least=0, most=LARGEST)
+        object.__setattr__(self, "exempt", check_exempt("Rule.exempt", self.exempt))
         if self.on_store_failure not in {None, *FAILURE_MODES}:
             raise ConfigurationError(
                 "Rule.on_store_failure",
