@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from asgi_guard._asgi import Scope
+from asgi_guard._clock import Clock
 from asgi_guard.callback import Callback, wrong_answer
 from asgi_guard.errors import shown
 from asgi_guard.keys import key_callback
@@ -11,6 +12,7 @@ from asgi_guard.rate_limit.exempt import Exemptions, PlainTest
 from asgi_guard.rate_limit.quota import LARGEST
 from asgi_guard.rate_limit.rule import Rule
 from asgi_guard.rate_limit.running import RuleTally, RunningRule
+from asgi_guard.rate_limit.tiers import Tiers
 
 Hit: TypeAlias = tuple[RunningRule, str, int]
 """The rule at work, the key to charge, and the cost."""
@@ -23,6 +25,7 @@ class Charging:
         rule: The rule.
         exempt: What it exempts, other than paths.
         run: Puts a rule with a quota to work.
+        now: The clock.
 
     Attributes:
         name: The rule's name.
@@ -38,13 +41,18 @@ class Charging:
         "_key",
         "_running",
         "_spares",
+        "_tiers",
         "name",
         "plain",
         "tally",
     )
 
     def __init__(
-        self, rule: Rule, exempt: Exemptions, run: Callable[[Rule, RuleTally], RunningRule]
+        self,
+        rule: Rule,
+        exempt: Exemptions,
+        run: Callable[[Rule, RuleTally], RunningRule],
+        now: Clock,
     ) -> None:
         self.name: str = rule.label
         self.tally = RuleTally()
@@ -53,7 +61,12 @@ class Charging:
         self._awaited = exempt.awaited
         self._costs = cost_callback(rule)
         self._cost = rule.cost if isinstance(rule.cost, int) else 0
-        self._running = run(rule, self.tally)
+        self._running: RunningRule | None = None
+        self._tiers: Tiers | None = None
+        if callable(rule.quota):
+            self._tiers = Tiers(rule, rule.quota, lambda tier: run(tier, self.tally), now)
+        else:
+            self._running = run(rule, self.tally)
         asks = self._key.waits or self._awaited or self._costs is not None
         self.plain: RunningRule | None = None if asks else self._running
         if self.plain is not None:
@@ -76,8 +89,11 @@ class Charging:
         key = await self._key.ask(scope)
         if key is None:
             return None
+        running = self._running if self._tiers is None else await self._tiers.of(scope, key)
+        if running is None:
+            return None
         cost = self._cost if self._costs is None else await self._costs.ask(scope)
-        return self._running, key, cost
+        return running, key, cost
 
 
 def cost_callback(rule: Rule) -> Callback[int] | None:

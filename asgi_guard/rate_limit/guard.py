@@ -14,6 +14,7 @@ from asgi_guard.rate_limit.stores import MEMORY_STORE, open_store
 from asgi_guard.shell import Shell
 
 Fields = Literal["draft-11"] | None
+_ANY_QUOTA = "1/minute"
 _FIELDS: tuple[Fields, ...] = ("draft-11", None)
 
 
@@ -77,7 +78,8 @@ class RateLimit:
                 )
         opened = open_store("RateLimit.store", store)
         for rule in made:
-            opened.counter(rule.label, rule.whole_quota, rule.counting)
+            tier = rule.tier(rule.default_quota or _ANY_QUOTA) if callable(rule.quota) else rule
+            opened.counter(tier.label, tier.whole_quota, tier.counting)
         if fields not in _FIELDS:
             raise ConfigurationError("RateLimit.fields", fields, "'draft-11' or None")
         if on_store_failure not in FAILURE_MODES:

@@ -70,7 +70,7 @@ class RateLimitLayer(Layer):
             everywhere.paths + own.paths, everywhere.networks + own.networks, own.functions
         )
         applies = compile_matcher("Rule", rule.path, rule.methods)
-        return Charging(rule, exempt, self._run), applies, exempt.path_test()
+        return Charging(rule, exempt, self._run, self._now), applies, exempt.path_test()
 
     def _run(self, rule: Rule, tally: RuleTally) -> RunningRule:
         mode = rule.on_store_failure or self._settings.on_store_failure
