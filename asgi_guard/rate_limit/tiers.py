@@ -71,7 +71,7 @@ class Tiers:
         task = asking.get(key)
         if task is None:
             task = asking[key] = loop.create_task(self._find(scope, key))
-            task.add_done_callback(lambda done: _forget(asking, key, done))
+            task.add_done_callback(lambda _: asking.pop(key))
         return await asyncio.shield(task)
 
     async def _find(self, scope: Scope, key: str) -> Tier:
@@ -121,12 +121,6 @@ class Tiers:
                 self._rule.label,
                 shown(error),
             )
-
-
-def _forget(asking: dict[str, asyncio.Task[Tier]], key: str, done: asyncio.Task[Tier]) -> None:
-    del asking[key]
-    if not done.cancelled():
-        done.exception()  # it is nobody's, where all who asked have gone away
 
 
 def _quota_or_none(asked: str, answer: object) -> str | Quota | None:

@@ -5,10 +5,11 @@ from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
-from asgi_guard import RateLimit, Rule
+from asgi_guard import Guard, Metrics, RateLimit, Rule
 from asgi_guard.rate_limit.exempt import Exemptions
-from tests.driver import connect, get, http_scope
+from tests.driver import connect, get, hello, http_scope
 from tests.rate_limit.limiting import Limited, on_redis
 from tests.stores.redis_server import RedisServer
 
@@ -189,6 +190,19 @@ async def test_a_coroutine_is_no_answer() -> None:
     for limited in both_ways([lambda scope: has_token_slowly({**scope})]):
         with pytest.raises(TypeError, match=r"<lambda> returned .* must be an `async def`"):
             await get().run(limited.app)
+
+
+async def test_metrics_tell_what_was_exempt() -> None:
+    """By rule, beside what was allowed and denied."""
+    guard = Guard(
+        metrics=Metrics(registry=CollectorRegistry()), rate_limit=RateLimit("1/hour", exempt=["/a"])
+    )(hello)
+    for path in ("/a", "/a", "/a", "/b", "/c", "/d"):
+        await get(path).run(guard)
+    text = (await get("/metrics").run(guard)).body.decode()
+    for decision, count in (("allowed", 1), ("denied", 2), ("exempt", 3)):
+        line = f'_decisions_total{{decision="{decision}",rule="1/hour"}} {count}.0'
+        assert line in text
 
 
 async def test_exemptions_hold_on_redis(redis_server: RedisServer) -> None:

@@ -194,7 +194,9 @@ async def test_a_default_holds_where_the_function_fails(caplog: pytest.LogCaptur
         assert plans.asked == ["paid", "staff", "new"]
         limited.clock.advance(1.1)
         plans.error = None
+        plans.quotas["new"] = "4/hour"
         assert await limited.statuses(of("paid"), of("staff")) == [429, 200]
+        assert await limited.statuses(of("new"), of("new"), of("new")) == [200, 200, 429]
         (record,) = caplog.records
         assert record.levelno == logging.WARNING
         assert "rule 'plan' fails" in record.message
@@ -296,6 +298,15 @@ def test_the_latest_are_remembered() -> None:
     assert recent.get("50") is None
 
 
+def test_what_is_kept_again_pushes_nobody_out() -> None:
+    """It needs no more room."""
+    recent = Recent[int](2)
+    recent.keep("ann", 1)
+    for number in range(5):
+        recent.keep("bob", number)
+    assert (recent.get("bob"), recent.get("ann")) == (4, 1)
+
+
 async def test_tiers_hold_on_redis(redis_server: RedisServer) -> None:
     """What was used carries over there as well."""
     plans = Plans()
@@ -329,6 +340,20 @@ def test_it_works_in_one_loop_after_another() -> None:
         [200],
         [429],
     ]
+
+
+def test_the_default_must_be_what_the_store_can_count() -> None:
+    """Known when the guard is made, not when the function fails."""
+
+    class NoBuckets(MemoryStore):
+        def counter(self, rule: str, quota: Quota, algorithm: Any = "sliding-window") -> Any:
+            if algorithm == "token-bucket":
+                raise ConfigurationError("Rule.algorithm", algorithm, "windows")
+            return super().counter(rule, quota, algorithm)
+
+    plan = Rule(ask, name="plan", default_quota=Quota(1, 1.0, burst=2))
+    with pytest.raises(ConfigurationError, match=r"Rule\.algorithm"):
+        RateLimit(plan, store=NoBuckets())
 
 
 def ask(scope: Any) -> str:
