@@ -55,7 +55,7 @@ class Charging:
         now: Clock,
     ) -> None:
         self.name: str = rule.label
-        self.tally = RuleTally()
+        self.tally: RuleTally = RuleTally()
         self._key = key_callback(rule.key)
         self._spares = exempt.plain_test()
         self._awaited = exempt.awaited

@@ -50,7 +50,7 @@ class RateLimitLayer(Layer):
         self._timeout = settings.store_timeout
         self._outages: WeakKeyDictionary[asyncio.AbstractEventLoop, Outage] = WeakKeyDictionary()
         self._settings = settings
-        self.has_open = not self._is_local
+        self.has_open: bool = not self._is_local
         self._shows_fields = settings.fields is not None
         everywhere = parse_exempt("RateLimit.exempt", settings.exempt)
         self._exempt = everywhere.functions

@@ -30,8 +30,10 @@ class Plan:
     __slots__ = ("only", "plain", "rules", "spared")
 
     def __init__(self, places: Sequence[Place], *, is_local: bool, asks_first: bool) -> None:
-        self.rules = tuple(rule for rule, is_spared in places if not is_spared)
-        self.spared = tuple(rule for rule, is_spared in places if is_spared)
+        self.rules: tuple[Charging, ...] = tuple(
+            rule for rule, is_spared in places if not is_spared
+        )
+        self.spared: tuple[Charging, ...] = tuple(rule for rule, is_spared in places if is_spared)
         plain = tuple(rule.plain for rule in self.rules if rule.plain is not None)
         asks = len(plain) < len(self.rules) or (asks_first and bool(self.rules))
         self.plain: tuple[RunningRule, ...] | None = None if asks else plain

@@ -8,10 +8,10 @@ from typing import Any
 from asgi_guard._asgi import Scope
 from asgi_guard.rate_limit.counters import MemoryCounter  # noqa: TC001
 from asgi_guard.rate_limit.decision import Decided
-from asgi_guard.rate_limit.fields import RuleFields
+from asgi_guard.rate_limit.fields import Field, RuleFields
 from asgi_guard.rate_limit.memory import MemoryStore
 from asgi_guard.rate_limit.rule import OnStoreFailure, Rule
-from asgi_guard.rate_limit.store import Store
+from asgi_guard.rate_limit.store import Counter, Store
 from asgi_guard.refusal import Refusal
 
 
@@ -77,15 +77,16 @@ class RunningRule:
 
     def __init__(self, rule: Rule, store: Store, mode: OnStoreFailure, tally: RuleTally) -> None:
         quota = rule.whole_quota
-        self.name = rule.label
-        self.counter = store.counter(rule.label, quota, rule.counting)
+        self.name: str = rule.label
+        self.counter: Counter = store.counter(rule.label, quota, rule.counting)
         self.hit: Any = getattr(self.counter, "hit", None)  # of a counter in this process
-        self.fields = RuleFields(rule.label, quota)
-        self.policy, self.state = self.fields.policy_field, self.fields.state
-        self.refusal = quota_exceeded([rule.label])
-        self.mode = mode
+        self.fields: RuleFields = RuleFields(rule.label, quota)
+        self.policy: Field = self.fields.policy_field
+        self.state: bytes = self.fields.state
+        self.refusal: Refusal = quota_exceeded([rule.label])
+        self.mode: OnStoreFailure = mode
         self.spare: MemoryCounter | None = None
-        self.tally = tally
+        self.tally: RuleTally = tally
 
     def keep_spare(self, rule: Rule, store: MemoryStore, workers: int) -> None:
         """Keep a counter in this process, for this worker's share of the quota."""
