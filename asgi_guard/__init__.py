@@ -18,7 +18,7 @@ from asgi_guard.errors import (
 from asgi_guard.guard import Guard
 from asgi_guard.health.check import Check
 from asgi_guard.health.guard import Health
-from asgi_guard.keys import client_ip, header
+from asgi_guard.keys import client_ip, combine, header, path, user
 from asgi_guard.metrics.guard import Metrics
 from asgi_guard.proxies import TrustedProxies
 from asgi_guard.rate_limit.decision import Decision
@@ -58,5 +58,8 @@ __all__ = [
     "StoreUnavailable",
     "TrustedProxies",
     "client_ip",
+    "combine",
     "header",
+    "path",
+    "user",
 ]

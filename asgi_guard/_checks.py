@@ -63,18 +63,27 @@ def check_clock(field: str, value: object) -> None:
         raise ConfigurationError(field, value, "a function that returns seconds")
 
 
-def check_function(field: str, value: object, allowed: str, *, shown: object = None) -> None:
-    """Require a plain function of one argument: what an async one returns is always true.
+def is_async(function: object) -> bool:
+    """Tell whether what this returns has to be awaited."""
+    call = getattr(function, "__call__", None)  # noqa: B004 - an object's own async __call__
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+
+
+def check_function(
+    field: str, value: object, allowed: str, *, shown: object = None, may_wait: bool = False
+) -> None:
+    """Require a function of one argument.
 
     Args:
         field: The setting.
         value: What it was set to.
         allowed: What it may be.
         shown: What the error shows in place of the value; default: the value.
+        may_wait: Whether it may be async; default False, since whoever does not await it takes
+            what it returns for true.
     """
-    call = getattr(value, "__call__", None)  # noqa: B004 - an object's own async __call__
-    is_async = inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(call)
-    if not callable(value) or isinstance(value, type) or is_async or not _takes(value, 1):
+    waits = is_async(value) and not may_wait
+    if not callable(value) or isinstance(value, type) or waits or not _takes(value, 1):
         raise ConfigurationError(field, value if shown is None else shown, allowed)
 
 

@@ -40,7 +40,7 @@ class ConfigurationError(GuardError, ValueError):
         self.field = field
         self.value = value
         self.allowed = allowed
-        self._shown = _shown(value)
+        self._shown = shown(value)
         super().__init__(field, self._shown, allowed)
 
     def __str__(self) -> str:
@@ -63,13 +63,13 @@ class Withheld:
         return f"a {self._type} that is not shown"
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """Describe a value for a log: not too long, and of a URL no more than the scheme."""
     try:
-        shown = _URL.sub(r"\1***", repr(value))
+        text = _URL.sub(r"\1***", repr(value))
     except Exception:  # noqa: BLE001 - a number can be too long, and repr is anybody's code
-        shown = repr(Withheld(value))
-    return shown if len(shown) <= _LONGEST_VALUE else f"{shown[:_LONGEST_VALUE]}…"
+        text = repr(Withheld(value))
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
 
 
 class Rejected(GuardError):  # noqa: N818 - it says what happened, and is no mistake

@@ -6,17 +6,25 @@ an address is normalised, a header value is hashed, a long string is cut to its 
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from typing import TypeAlias
 
 from asgi_guard._asgi import Scope, header_value
+from asgi_guard._checks import check_function, is_async
+from asgi_guard.callback import Callback, wrong_answer
 from asgi_guard.errors import ConfigurationError
+from asgi_guard.matching import app_path
 
-Key: TypeAlias = Callable[[Scope], str | None]
-"""A function from scope to the key of a request; None exempts the request from the rule."""
+Key: TypeAlias = Callable[[Scope], str | Awaitable[str | None] | None]
+"""A function, plain or async, from scope to the key of a request; None exempts the request."""
+
+KEYS = (
+    "client_ip, header('x-api-key'), user, path, combine(...) of such, or a function, plain or "
+    "async, from scope to string"
+)
 
 UNKNOWN_CLIENT = "unknown"
 """The key of all clients without an address, such as those behind a Unix socket."""
@@ -61,28 +69,24 @@ def digest(value: bytes) -> str:
 
 
 def bounded(key: str) -> str:
-    """Return the key, or its hash when it is long.
-
-    Raises:
-        TypeError: It is no string, so a key function is wrong.
-    """
-    if not isinstance(key, str):
-        raise TypeError(f"a key function returned {key!r}; allowed: a string, or None to exempt")
+    """Return the key, or its hash when it is long."""
     if len(key) <= _LONGEST_KEY:
         return key
     return digest(key.encode("utf-8", "surrogatepass"))
 
 
-def compile_key(key: Key) -> Key:
-    """Return the key function, with a bound on what it returns where it has none of its own."""
-    if key is client_ip or isinstance(key, HeaderKey):
-        return key
+def key_callback(key: Key) -> Callback[str | None]:
+    """Return the key function, with a check of what it returns, and a bound on its length."""
+    is_ours = type(key) in {HeaderKey, CombinedKey} or key in (client_ip, user, path)
+    return Callback("key function", key, _bounded_key, is_ours=is_ours)
 
-    def bounded_key(scope: Scope) -> str | None:
-        found = key(scope)
-        return None if found is None else bounded(found)
 
-    return bounded_key
+def _bounded_key(asked: str, answer: object) -> str | None:
+    if answer is None:
+        return None
+    if not isinstance(answer, str):
+        raise wrong_answer(asked, answer, "a string, or None to exempt")
+    return bounded(answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,3 +130,106 @@ def header(name: str) -> HeaderKey:
         ConfigurationError: The name cannot be that of a header field.
     """
     return HeaderKey(name)
+
+
+def user(scope: Scope) -> str:
+    """Key requests by the authenticated user, and those of nobody by their client's address.
+
+    It reads `scope["user"]` as Starlette's `AuthenticationMiddleware` sets it: of a user who
+    `is_authenticated`, the `identity`, or the `display_name` where there is none. That middleware
+    must be outside of the guard: what authenticates further in is not there yet. Nothing else is
+    believed, `scope["state"]` neither, where no name means the same in two apps.
+
+    A user cannot be taken for an address, nor an address for a user, whatever the user is called.
+    """
+    found = scope.get("user")
+    if found is not None and getattr(found, "is_authenticated", False):
+        name = _name(found)
+        if name:
+            return bounded(f"user:{name}")
+    return f"address:{client_ip(scope)}"
+
+
+def _name(found: object) -> str:
+    for attribute in ("identity", "display_name"):
+        try:
+            name = getattr(found, attribute, None)
+        except NotImplementedError:  # as Starlette's own users say that they have none
+            continue
+        if name is not None and name != "":
+            return str(name)
+    return ""
+
+
+def path(scope: Scope) -> str:
+    """Key requests by their path: below `root_path`, and in one spelling; a quota for each.
+
+    Who invents paths gets a new quota with each: combine it with another key, and keep a rule for
+    all clients beside it.
+    """
+    return bounded(app_path(scope))
+
+
+@dataclass(frozen=True, slots=True)
+class CombinedKey:
+    """Keys a request by several keys at once; made by `combine()`."""
+
+    keys: tuple[Key, ...]
+    _parts: tuple[Callback[str | None], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what is no key."""
+        if not self.keys:
+            raise ConfigurationError("combine.keys", self.keys, f"at least one of {KEYS}")
+        for key in self.keys:
+            check_function("combine.keys", key, KEYS, may_wait=True)
+        parts = tuple(Callback("key function", key, _whole_key) for key in self.keys)
+        object.__setattr__(self, "_parts", parts)
+
+    def __call__(self, scope: Scope) -> str | None:
+        """Return the key of all parts, or None where a part is None."""
+        whole = ""
+        for part in self._parts:
+            found = part.plain(scope)
+            if found is None:
+                return None
+            whole += f"{len(found)}:{found}"
+        return bounded(whole)
+
+
+class AwaitedKey(CombinedKey):
+    """Keys a request by several keys, some of which must be awaited; made by `combine()`."""
+
+    __slots__ = ()
+
+    async def __call__(self, scope: Scope) -> str | None:  # type: ignore[override]
+        """Return the key of all parts, or None where a part is None."""
+        whole = ""
+        for part in self._parts:
+            found = await part.ask(scope)
+            if found is None:
+                return None
+            whole += f"{len(found)}:{found}"
+        return bounded(whole)
+
+
+def _whole_key(asked: str, answer: object) -> str | None:
+    # Without a bound: the hash of a long part could be written as a short one.
+    if answer is None or isinstance(answer, str):
+        return answer
+    raise wrong_answer(asked, answer, "a string, or None to exempt")
+
+
+def combine(*keys: Key) -> Key:
+    """Key requests by several keys at once: `combine(user, path)` is a quota per user and path.
+
+    No two combinations share a key: each part is written with its length. Where a part is None,
+    the request is exempt. Combinations may be combined, and be awaited where a part must be.
+
+    Args:
+        keys: The keys, at least one.
+
+    Raises:
+        ConfigurationError: One of them is no key.
+    """
+    return (AwaitedKey if any(map(is_async, keys)) else CombinedKey)(keys)

@@ -16,6 +16,7 @@ from asgi_guard.errors import ConfigurationError
 Matcher: TypeAlias = Callable[[Scope], bool]
 PathTest: TypeAlias = Callable[[str], bool]
 T = TypeVar("T")
+C = TypeVar("C")
 
 _MOST_KNOWN = 1024
 _LONGEST_KNOWN = 128
@@ -78,24 +79,43 @@ def compile_matcher(owner: str, path: str | None, methods: Iterable[str] | None)
     return matches
 
 
-class Choice(Generic[T]):
+def compile_exact_path(field: str, pattern: str) -> Matcher:
+    """Turn a pattern into a test for what is exempt from a limit.
+
+    A slash at the end does not count; any other spelling must match as it came, as well as
+    plainly: an app may serve it as something that is not exempt.
+    """
+    test = _compile_path(field, pattern)
+
+    def matches(scope: Scope) -> bool:
+        path = _below_root(scope)
+        return test(path.rstrip("/") or "/") and test(_plain(path))
+
+    return matches
+
+
+class Choice(Generic[T, C]):
     """Which of several things apply to a request, remembered for the paths asked for last.
 
     Args:
         items: The things in order, each with its matcher; None for what always applies.
+        make: Makes of those that apply, in order, what is wanted; it must not be None.
 
     Attributes:
-        fixed: All things, where there is nothing to choose.
+        fixed: What is made of all things, where there is nothing to choose.
     """
 
-    def __init__(self, items: Iterable[tuple[Matcher | None, T]]) -> None:
+    def __init__(
+        self, items: Iterable[tuple[Matcher | None, T]], make: Callable[[tuple[T, ...]], C]
+    ) -> None:
         self._items = tuple(items)
-        self._known: dict[tuple[str, str, str], tuple[T, ...]] = {}
+        self._make = make
+        self._known: dict[tuple[str, str, str], C] = {}
         chooses = any(matches is not None for matches, _ in self._items)
-        self.fixed: tuple[T, ...] = () if chooses else tuple(item for _, item in self._items)
+        self.fixed: C | None = None if chooses else make(tuple(item for _, item in self._items))
 
-    def of(self, scope: Scope) -> tuple[T, ...]:
-        """Return what applies to a request, in order."""
+    def of(self, scope: Scope) -> C:
+        """Return what is made of the things that apply to a request."""
         asked = (scope["path"], scope.get("method", ""), scope.get("root_path", ""))
         chosen = self._known.get(asked)
         return self._choose(scope, asked) if chosen is None else chosen
@@ -104,8 +124,10 @@ class Choice(Generic[T]):
         """Return the number of choices remembered."""
         return len(self._known)
 
-    def _choose(self, scope: Scope, asked: tuple[str, str, str]) -> tuple[T, ...]:
-        chosen = tuple(item for matches, item in self._items if matches is None or matches(scope))
+    def _choose(self, scope: Scope, asked: tuple[str, str, str]) -> C:
+        chosen = self._make(
+            tuple(item for matches, item in self._items if matches is None or matches(scope))
+        )
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()  # whoever invents paths makes others slower by a few regexes
         if sum(len(part) for part in asked) <= _LONGEST_KNOWN:

@@ -121,11 +121,14 @@ async def test_no_spelling_gets_round_a_pattern(path: str) -> None:
         assert matcher(http_scope(path))
 
 
-def choice_of(*patterns: tuple[str | None, set[str] | None]) -> Choice[int]:
+def choice_of(*patterns: tuple[str | None, set[str] | None]) -> Choice[int, tuple[int, ...]]:
     """Return a choice of numbers, one for each path and methods."""
     return Choice(
-        (compile_matcher("Rule", path, methods), number)
-        for number, (path, methods) in enumerate(patterns)
+        (
+            (compile_matcher("Rule", path, methods), number)
+            for number, (path, methods) in enumerate(patterns)
+        ),
+        tuple,
     )
 
 
@@ -144,7 +147,7 @@ def test_a_choice_is_the_same_the_second_time() -> None:
 def test_nothing_is_asked_where_nothing_is_to_choose() -> None:
     """What always applies is known beforehand."""
     assert choice_of((None, None), (None, None)).fixed == (0, 1)
-    assert choice_of((None, None), ("/a", None)).fixed == ()
+    assert choice_of((None, None), ("/a", None)).fixed is None
 
 
 def test_paths_that_clients_invent_are_forgotten() -> None:
@@ -156,7 +159,7 @@ def test_paths_that_clients_invent_are_forgotten() -> None:
         return True
 
     watch: Matcher = watched
-    choice = Choice([(watch, 0)])
+    choice = Choice([(watch, 0)], tuple)
     for number in range(3000):
         choice.of(http_scope(f"/{number}"))
     assert len(choice) <= 1024

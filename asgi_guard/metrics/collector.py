@@ -97,6 +97,7 @@ def _rate_limits(tally: Tally, stack: Parts) -> None:
     for counts in (each for limit in stack.rate_limits for each in limit.snapshot()):
         tally.add(catalogue.RATE_LIMIT_DECISIONS, (counts.rule, "allowed"), counts.allowed)
         tally.add(catalogue.RATE_LIMIT_DECISIONS, (counts.rule, "denied"), counts.denied)
+        tally.add(catalogue.RATE_LIMIT_DECISIONS, (counts.rule, "exempt"), counts.exempt)
 
 
 def _concurrency(tally: Tally, stacks: Iterable[Parts]) -> None:

@@ -48,6 +48,10 @@ class HasFields(Protocol):
 
 def draft_fields(rules: Sequence[HasFields], decisions: Sequence[Decided]) -> tuple[Field, ...]:
     """Render the fields of the draft for the rules that applied, the tightest first."""
+    if len(rules) == 1:  # nearly always, and there is nothing to sort
+        own = rules[0].fields
+        _, left, seconds, _ = decisions[0]
+        return own.policy_field, (b"ratelimit", own.state % (left, ceil(seconds)))
     tightest = sorted(zip(rules, decisions, strict=True), key=lambda pair: pair[1][1])
     policy = b", ".join(rule.fields.policy for rule, _ in tightest)
     state = b", ".join(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from asgi_guard._asgi import ASGIApp
 from asgi_guard._checks import check_count, check_seconds, check_share
 from asgi_guard.errors import ConfigurationError
+from asgi_guard.rate_limit.exempt import Exempt, check_exempt
 from asgi_guard.rate_limit.fields import Fields
 from asgi_guard.rate_limit.layer import RateLimitLayer
 from asgi_guard.rate_limit.rule import FAILURE_MODES, OnStoreFailure, Rule
@@ -13,6 +14,7 @@ from asgi_guard.rate_limit.stores import MEMORY_STORE, open_store
 from asgi_guard.shell import Shell
 
 _FIELDS: tuple[Fields, ...] = ("draft-11", "legacy", "both", None)
+_ANY_QUOTA = "1/minute"
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -41,6 +43,8 @@ class RateLimit:
             share of the quota.
         jitter: What is added to `Retry-After` at random, as a share of it from 0 up to 1, so that
             clients do not come back together; default 0.
+        exempt: Whom and what the whole guard leaves alone, as the `exempt` of a rule; default None:
+            nobody. A function is asked once for each request.
 
     Raises:
         ConfigurationError: There is no rule, two have one name, or a field is wrong.
@@ -53,6 +57,7 @@ class RateLimit:
     store_timeout: float
     workers: int
     jitter: float
+    exempt: Exempt | None
 
     def __init__(
         self,
@@ -63,6 +68,7 @@ class RateLimit:
         store_timeout: float = 0.05,
         workers: int = 1,
         jitter: float = 0.0,
+        exempt: Exempt | None = None,
     ) -> None:
         made = tuple(rule if isinstance(rule, Rule) else _rule(rule) for rule in rules)
         if not made:
@@ -77,7 +83,8 @@ class RateLimit:
                 )
         opened = open_store("RateLimit.store", store)
         for rule in made:
-            opened.counter(rule.label, rule.whole_quota, rule.counting)
+            tier = rule.tier(rule.default_quota or _ANY_QUOTA) if callable(rule.quota) else rule
+            opened.counter(tier.label, tier.whole_quota, tier.counting)
         if fields not in _FIELDS:
             raise ConfigurationError(
                 "RateLimit.fields", fields, "'draft-11', 'legacy', 'both' or None"
@@ -99,6 +106,7 @@ class RateLimit:
         object.__setattr__(self, "store_timeout", store_timeout)
         object.__setattr__(self, "workers", workers)
         object.__setattr__(self, "jitter", jitter)
+        object.__setattr__(self, "exempt", check_exempt("RateLimit.exempt", exempt))
 
     def __call__(self, app: ASGIApp) -> Shell:
         """Wrap an ASGI app."""

@@ -10,13 +10,23 @@ from weakref import WeakKeyDictionary
 from asgi_guard._asgi import is_preflight
 from asgi_guard.errors import StoreUnavailable
 from asgi_guard.exchange import Exchange
-from asgi_guard.matching import Choice, compile_matcher
+from asgi_guard.matching import Matcher, compile_matcher
+from asgi_guard.rate_limit.charging import Charging
 from asgi_guard.rate_limit.decision import Decided
+from asgi_guard.rate_limit.exempt import Exemptions, parse_exempt
 from asgi_guard.rate_limit.fields import Field, draft_fields, legacy_fields
 from asgi_guard.rate_limit.memory import MemoryStore, hit_all
 from asgi_guard.rate_limit.outage import Outage
+from asgi_guard.rate_limit.plan import Plan, choose_plans
 from asgi_guard.rate_limit.quota import Quota
-from asgi_guard.rate_limit.running import NO_STORE, RuleCounts, RunningRule, refused_by
+from asgi_guard.rate_limit.rule import Rule
+from asgi_guard.rate_limit.running import (
+    NO_STORE,
+    RuleCounts,
+    RuleTally,
+    RunningRule,
+    refused_by,
+)
 from asgi_guard.rate_limit.store import Charge
 from asgi_guard.rate_limit.stores import close_store, open_store
 from asgi_guard.refusal import Refusal
@@ -41,35 +51,45 @@ class RateLimitLayer(Layer):
         self._now = self._here.clock
         self._timeout = settings.store_timeout
         self._outages: WeakKeyDictionary[asyncio.AbstractEventLoop, Outage] = WeakKeyDictionary()
-        self._rules = [
-            RunningRule(rule, self._store, rule.on_store_failure or settings.on_store_failure)
-            for rule in settings.rules
-        ]
+        self._settings = settings
+        self.has_open: bool = not self._is_local
         self._probed = settings.rules[0].counting  # an algorithm that the store has
-        self._choice = Choice(
-            [
-                (compile_matcher("Rule", rule.path, rule.methods), running)
-                for rule, running in zip(settings.rules, self._rules, strict=True)
-            ]
-        )
-        # The rule that decides alone, whatever is asked for.
-        alone = self._is_local and len(self._choice.fixed) == 1
-        self._only = self._choice.fixed[0] if alone else None
         self._draft = settings.fields in {"draft-11", "both"}
         self._legacy = settings.fields in {"legacy", "both"}
         self._jitter = settings.jitter
-        if not self._is_local:
-            self.has_open = True
-            self._keep_spares(settings)
+        everywhere = parse_exempt("RateLimit.exempt", settings.exempt)
+        self._exempt = everywhere.functions
+        rules = [self._rule(rule, everywhere) for rule in settings.rules]
+        self._rules = [charging for charging, _, _ in rules]
+        self._choice = choose_plans(
+            rules, is_local=self._is_local, asks_first=bool(everywhere.functions)
+        )
+        self._fixed = self._choice.fixed
 
-    def _keep_spares(self, settings: "RateLimit") -> None:
-        for rule, running in zip(settings.rules, self._rules, strict=True):
-            if running.mode == "local":
-                running.keep_spare(rule, self._here, settings.workers)
+    def _rule(
+        self, rule: Rule, everywhere: Exemptions
+    ) -> tuple[Charging, Matcher | None, Matcher | None]:
+        """Put a rule to work; return what it applies to as well, and which paths it spares."""
+        own = parse_exempt("Rule.exempt", rule.exempt)
+        exempt = Exemptions(
+            everywhere.paths + own.paths, everywhere.networks + own.networks, own.functions
+        )
+        applies = compile_matcher("Rule", rule.path, rule.methods)
+        return Charging(rule, exempt, self._run, self._now), applies, exempt.path_test()
+
+    def _run(self, rule: Rule, tally: RuleTally) -> RunningRule:
+        mode = rule.on_store_failure or self._settings.on_store_failure
+        running = RunningRule(rule, self._store, mode, tally)
+        if mode == "local" and not self._is_local:
+            running.keep_spare(rule, self._here, self._settings.workers)
+        return running
 
     def snapshot(self) -> list[RuleCounts]:
         """Return the counts of every rule."""
-        return [RuleCounts(rule.name, rule.allowed, rule.denied) for rule in self._rules]
+        return [
+            RuleCounts(rule.name, rule.tally.allowed, rule.tally.denied, rule.tally.exempt)
+            for rule in self._rules
+        ]
 
     def outages(self) -> list[Outage]:
         """Return what is known of the store, an outage for each event loop that has asked it."""
@@ -88,40 +108,68 @@ class RateLimitLayer(Layer):
         scope = exchange.scope
         if scope["method"] == "OPTIONS" and is_preflight(scope):
             return None
-        rule = self._only
+        plan = self._fixed or self._choice.of(scope)
+        rule = plan.only
         if rule is None:
-            rules = self._choice.fixed or self._choice.of(scope)
-            if len(rules) != 1 or not self._is_local:
-                return self._admit_by_all(exchange, rules)
-            rule = rules[0]
+            return self._admit_by_all(exchange, plan)
         key = rule.key(scope)  # from here on, what one rule needs: most requests meet one
         if key is None:
+            rule.tally.exempt += 1
             return None
-        admitted, left, reset, wait = rule.hit(key, 1, self._now())
+        admitted, left, reset, wait = rule.hit(key, rule.cost, self._now())
         fields: tuple[Field, ...] = ()
         if self._draft:
             fields = (rule.policy, (b"ratelimit", rule.state % (left, ceil(reset))))
         if self._legacy:
             fields += legacy_fields([rule], [(admitted, left, reset, wait)])
         if admitted:
-            rule.allowed += 1
+            rule.tally.allowed += 1
             exchange.fields += fields
             return None
-        rule.denied += 1
+        rule.tally.denied += 1
         return self._refuse(exchange, rule.refusal, wait, fields)
 
     def admit_socket(self, exchange: Exchange) -> Admission:
         """Charge a handshake as one request."""
-        return self._admit_by_all(exchange, self._choice.of(exchange.scope))
+        return self._admit_by_all(exchange, self._fixed or self._choice.of(exchange.scope))
 
-    def _admit_by_all(self, exchange: Exchange, rules: Sequence[RunningRule]) -> Admission:
+    def _admit_by_all(self, exchange: Exchange, plan: Plan) -> Admission:
+        for spared in plan.spared:
+            spared.tally.exempt += 1
+        if plan.plain is None:
+            return self._ask_users(exchange, plan)
         applied: list[RunningRule] = []
         charges: list[Charge] = []
-        for rule in rules:
+        for rule in plan.plain:
             key = rule.key(exchange.scope)
-            if key is not None:
+            if key is None:
+                rule.tally.exempt += 1
+            else:
                 applied.append(rule)
-                charges.append((rule.counter, key, 1))
+                charges.append((rule.counter, key, rule.cost))
+        return self._charge(exchange, applied, charges)
+
+    async def _ask_users(self, exchange: Exchange, plan: Plan) -> bool:
+        """Admit or refuse by rules that have functions to ask; all are asked before any charge."""
+        for function in self._exempt:
+            if await function.ask(exchange.scope):
+                for rule in plan.rules:
+                    rule.tally.exempt += 1
+                return True
+        applied: list[RunningRule] = []
+        charges: list[Charge] = []
+        for rule in plan.rules:
+            hit = await rule.hit(exchange.scope)
+            if hit is not None:
+                running, key, cost = hit
+                applied.append(running)
+                charges.append((running.counter, key, cost))
+        answer = self._charge(exchange, applied, charges)
+        return True if answer is None else await answer
+
+    def _charge(
+        self, exchange: Exchange, applied: Sequence[RunningRule], charges: Sequence[Charge]
+    ) -> Admission:
         if not charges:
             return None
         if self._is_local:
@@ -142,7 +190,7 @@ class RateLimitLayer(Layer):
                 refusal, wait = refused_by(applied, decisions)
                 return self._refuse(exchange, refusal, wait, fields)
         for rule in applied:
-            rule.allowed += 1
+            rule.tally.allowed += 1
         exchange.fields += fields
         return None
 
@@ -182,10 +230,10 @@ class RateLimitLayer(Layer):
         spares: list[Charge] = []
         for rule, (_, key, cost) in zip(applied, charges, strict=True):
             if rule.mode == "refuse":
-                rule.denied += 1
+                rule.tally.denied += 1
                 return NO_STORE.refuse(exchange, _SOON)
             if rule.spare is None:
-                rule.allowed += 1
+                rule.tally.allowed += 1
             else:
                 counted.append(rule)
                 spares.append((rule.spare, key, cost))

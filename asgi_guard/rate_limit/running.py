@@ -1,17 +1,17 @@
 """Rules at work: what they need on every request, and what they have decided."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
-from asgi_guard.keys import compile_key
+from asgi_guard._asgi import Scope
 from asgi_guard.rate_limit.counters import MemoryCounter  # noqa: TC001
 from asgi_guard.rate_limit.decision import Decided
-from asgi_guard.rate_limit.fields import RuleFields
+from asgi_guard.rate_limit.fields import Field, RuleFields
 from asgi_guard.rate_limit.memory import MemoryStore
 from asgi_guard.rate_limit.rule import OnStoreFailure, Rule
-from asgi_guard.rate_limit.store import Store
+from asgi_guard.rate_limit.store import Counter, Store
 from asgi_guard.refusal import Refusal
 
 
@@ -23,26 +23,43 @@ class RuleCounts:
         rule: The rule's name.
         allowed: Requests it admitted.
         denied: Requests it refused.
+        exempt: Requests that it would have applied to, if they had not been exempt from it.
     """
 
     rule: str
     allowed: int
     denied: int
+    exempt: int
+
+
+class RuleTally:
+    """What one rule has decided so far; see `RuleCounts`."""
+
+    __slots__ = ("allowed", "denied", "exempt")
+
+    def __init__(self) -> None:
+        self.allowed: int = 0
+        self.denied: int = 0
+        self.exempt: int = 0
 
 
 class RunningRule:
-    """A rule at work in one app.
+    """A rule with a quota, at work in one app.
 
     Args:
         rule: The rule.
         store: Where it counts.
         mode: What holds while the store gives no answer.
+        tally: Where its decisions are counted.
+
+    Attributes:
+        key: Whom to charge, where that is known without waiting; None where nobody is.
+        cost: Units to charge, where that is always the same.
     """
 
     __slots__ = (
-        "allowed",
+        "cost",
         "counter",
-        "denied",
         "fields",
         "hit",
         "key",
@@ -52,21 +69,24 @@ class RunningRule:
         "refusal",
         "spare",
         "state",
+        "tally",
     )
 
-    def __init__(self, rule: Rule, store: Store, mode: OnStoreFailure) -> None:
+    key: Callable[[Scope], str | None]
+    cost: int
+
+    def __init__(self, rule: Rule, store: Store, mode: OnStoreFailure, tally: RuleTally) -> None:
         quota = rule.whole_quota
-        self.name = rule.label
-        self.key = compile_key(rule.key)
-        self.counter = store.counter(rule.label, quota, rule.counting)
+        self.name: str = rule.label
+        self.counter: Counter = store.counter(rule.label, quota, rule.counting)
         self.hit: Any = getattr(self.counter, "hit", None)  # of a counter in this process
-        self.fields = RuleFields(rule.label, quota)
-        self.policy, self.state = self.fields.policy_field, self.fields.state
-        self.refusal = quota_exceeded([rule.label])
-        self.mode = mode
+        self.fields: RuleFields = RuleFields(rule.label, quota)
+        self.policy: Field = self.fields.policy_field
+        self.state: bytes = self.fields.state
+        self.refusal: Refusal = quota_exceeded([rule.label])
+        self.mode: OnStoreFailure = mode
         self.spare: MemoryCounter | None = None
-        self.allowed: int = 0
-        self.denied: int = 0
+        self.tally: RuleTally = tally
 
     def keep_spare(self, rule: Rule, store: MemoryStore, workers: int) -> None:
         """Keep a counter in this process, for this worker's share of the quota."""
@@ -89,7 +109,7 @@ def refused_by(
     longest: float | None = 0.0
     for rule, (admitted, _, _, wait) in zip(applied, decisions, strict=True):
         if not admitted:
-            rule.denied += 1
+            rule.tally.denied += 1
             violated.append(rule)
             longest = None if wait is None or longest is None else max(longest, wait)
     if len(violated) == 1:

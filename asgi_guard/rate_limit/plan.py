@@ -1,0 +1,72 @@
+"""Plans: which rules a request meets, by its path and method, and how they are asked."""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from asgi_guard._asgi import Scope
+from asgi_guard.matching import Choice, Matcher
+from asgi_guard.rate_limit.charging import Charging
+from asgi_guard.rate_limit.running import RunningRule  # noqa: TC001
+
+Place: TypeAlias = tuple[Charging, bool]
+"""A rule, and whether it spares the request."""
+
+
+class Plan:
+    """The rules for the requests of one path and method.
+
+    Args:
+        places: The rules, each with whether it spares these requests.
+        is_local: Whether counters are in this process.
+        asks_first: Whether the guard has to ask somebody before its rules are.
+
+    Attributes:
+        only: The rule that decides alone, at once, in this process; or None.
+        plain: The rules that apply, where none of them has to ask anybody; or None.
+        rules: The rules that apply.
+        spared: The rules that would, if their exemptions did not name the path.
+    """
+
+    __slots__ = ("only", "plain", "rules", "spared")
+
+    def __init__(self, places: Sequence[Place], *, is_local: bool, asks_first: bool) -> None:
+        self.rules: tuple[Charging, ...] = tuple(
+            rule for rule, is_spared in places if not is_spared
+        )
+        self.spared: tuple[Charging, ...] = tuple(rule for rule, is_spared in places if is_spared)
+        plain = tuple(rule.plain for rule in self.rules if rule.plain is not None)
+        asks = len(plain) < len(self.rules) or (asks_first and bool(self.rules))
+        self.plain: tuple[RunningRule, ...] | None = None if asks else plain
+        alone = is_local and not asks and not self.spared and len(plain) == 1
+        self.only: RunningRule | None = plain[0] if alone else None
+
+
+def choose_plans(
+    rules: Sequence[tuple[Charging, Matcher | None, Matcher | None]],
+    *,
+    is_local: bool,
+    asks_first: bool,
+) -> Choice[Place, Plan]:
+    """Return the choice of a plan.
+
+    Args:
+        rules: The rules, each with what it applies to (None: everything), and which paths it
+            spares (None: no path).
+        is_local: Whether counters are in this process.
+        asks_first: Whether the guard has to ask somebody before its rules are.
+    """
+    items: list[tuple[Matcher | None, Place]] = []
+    for rule, applies, spares in rules:
+        if spares is None:
+            items.append((applies, (rule, False)))
+        else:
+            items.append((_if(applies, spares, spared=False), (rule, False)))
+            items.append((_if(applies, spares, spared=True), (rule, True)))
+    return Choice(items, lambda places: Plan(places, is_local=is_local, asks_first=asks_first))
+
+
+def _if(applies: Matcher | None, spares: Matcher, *, spared: bool) -> Matcher:
+    def matches(scope: Scope) -> bool:
+        return (applies is None or applies(scope)) and spares(scope) is spared
+
+    return matches
