@@ -36,7 +36,7 @@ class Layer:
         """Close what is open, when the app has shut down; in its event loop."""
         raise NotImplementedError
 
-    async def recover(self, exchange: Exchange, error: BaseException) -> bool:
+    async def recover(self, exchange: Exchange, error: Exception) -> bool:
         """Answer for an error that the app let out; return whether that was done."""
         raise NotImplementedError
 
@@ -89,13 +89,24 @@ class Shell:
                 await exchange.kept.release()
         except BaseException as error:
             exchange.cancelled = isinstance(error, CancelledError)
-            for recover in self._recovers:
-                if await recover(exchange, error):
-                    return None
+            if await self._recover(exchange, error):
+                return None
             raise
         finally:
             exchange.end()
             scope.pop(self._mark, None)
+
+    async def _recover(self, exchange: Exchange, error: BaseException) -> bool:
+        """Answer for an error, if a layer can; otherwise send what was kept back."""
+        if isinstance(error, Exception):
+            for recover in self._recovers:
+                if await recover(exchange, error):
+                    return True
+            if exchange.kept is not None:
+                await exchange.kept.release()
+        elif exchange.kept is not None:  # nobody listens any more
+            exchange.kept.discard()
+        return False
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Leave what is no request to the app; close what the layers have when it shuts down."""
