@@ -72,10 +72,15 @@ def check_function(field: str, value: object, allowed: str, *, shown: object = N
         allowed: What it may be.
         shown: What the error shows in place of the value; default: the value.
     """
-    call = getattr(value, "__call__", None)  # noqa: B004 - an object's own async __call__
-    is_async = inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(call)
-    if not callable(value) or isinstance(value, type) or is_async or not _takes(value, 1):
+    wrong = isinstance(value, type) or is_async(value)
+    if not callable(value) or wrong or not _takes(value, 1):
         raise ConfigurationError(field, value if shown is None else shown, allowed)
+
+
+def is_async(function: object) -> bool:
+    """Tell whether what a function returns has to be awaited."""
+    call = getattr(function, "__call__", None)  # noqa: B004 - an object's own async __call__
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 
 
 def check_question(field: str, value: Callable[..., object], allowed: str) -> None:

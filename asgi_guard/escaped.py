@@ -1,9 +1,11 @@
 """What escapes an app: refusals that were raised inside of it become answers at its edge.
 
-Frameworks send a bare 500 before they let an error out.
+Frameworks send a bare 500 before they let an error out, and some let none out at all.
 """
 
-from typing import TypeVar
+from collections.abc import Sequence
+from math import inf
+from typing import NamedTuple, TypeVar
 
 from asgi_guard._asgi import Message
 from asgi_guard.exchange import Exchange
@@ -12,6 +14,20 @@ from asgi_guard.refusal import Refusal
 E = TypeVar("E", bound=BaseException)
 
 _TRY_AGAIN_LATER = 1013  # RFC 6455 registry of close codes
+
+
+class Refused(NamedTuple):
+    """A refusal that was raised inside the app, and its answer should it escape.
+
+    Attributes:
+        error: What was raised.
+        refusal: The answer.
+        retry_after: Seconds after which another attempt may pass; None where nobody knows.
+    """
+
+    error: Exception
+    refusal: Refusal
+    retry_after: float | None
 
 
 def made_of(error: BaseException, *kinds: type[E]) -> list[E]:
@@ -40,6 +56,26 @@ def made_of(error: BaseException, *kinds: type[E]) -> list[E]:
 def is_answerable(exchange: Exchange) -> bool:
     """Tell whether the client can still be told anything."""
     return not (exchange.status or exchange.closed)
+
+
+async def answer_refused(exchange: Exchange, error: Exception | None) -> bool:
+    """Answer for what was refused inside the app; return whether that was done.
+
+    Args:
+        exchange: The request.
+        error: What the app let out; None for an app that let nothing out, and answers a bare 500.
+    """
+    refused: Sequence[Refused] = exchange.refused
+    if not refused or not is_answerable(exchange):
+        return False
+    if error is not None:
+        parts = made_of(error, *{type(each.error) for each in refused})
+        refused = [each for each in refused if any(each.error is part for part in parts)]
+        if not refused:
+            return False
+    longest = max(refused, key=lambda each: inf if each.retry_after is None else each.retry_after)
+    await answer_instead(exchange, longest.refusal, longest.retry_after)
+    return True
 
 
 async def answer_instead(exchange: Exchange, refusal: Refusal, retry_after: float | None) -> None:

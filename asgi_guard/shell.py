@@ -5,7 +5,9 @@ from collections.abc import Awaitable, Iterator, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 from asgi_guard._asgi import ASGIApp, Message, Receive, Scope, Send
+from asgi_guard.current import CURRENT
 from asgi_guard.errors import ConfigurationError
+from asgi_guard.escaped import answer_refused
 from asgi_guard.exchange import Exchange
 
 Admission: TypeAlias = Awaitable[bool] | None
@@ -84,8 +86,10 @@ class Shell:
                 admission = admit(exchange)
                 if admission is not None and not await admission:
                     return None
+            if CURRENT.is_wanted:
+                CURRENT.enter(exchange)
             await self._app(scope, exchange.receive, exchange.send)
-            if exchange.kept is not None:
+            if exchange.kept is not None and not await answer_refused(exchange, None):
                 await exchange.kept.release()
         except BaseException as error:
             exchange.cancelled = isinstance(error, CancelledError)
@@ -99,6 +103,8 @@ class Shell:
     async def _recover(self, exchange: Exchange, error: BaseException) -> bool:
         """Answer for an error, if a layer can; otherwise send what was kept back."""
         if isinstance(error, Exception):
+            if await answer_refused(exchange, error):
+                return True
             for recover in self._recovers:
                 if await recover(exchange, error):
                     return True
@@ -113,11 +119,11 @@ class Shell:
 
         async def close_first(message: Message) -> None:
             if message["type"].startswith("lifespan.shutdown."):
-                for aclose in self._closes:
+                for aclose in (*self._closes, CURRENT.aclose):
                     await aclose()
             await send(message)
 
-        closes = scope["type"] == "lifespan" and self._closes
+        closes = scope["type"] == "lifespan" and (self._closes or CURRENT.is_wanted)
         await self._app(scope, receive, close_first if closes else send)
 
 

@@ -12,6 +12,7 @@ from tests.architecture.source import imports, modules
 FOUNDATION = {"_asgi", "_clock", "_checks", "errors"}
 SHARED = {
     "access",
+    "current",
     "escaped",
     "exchange",
     "forwarded",

@@ -1,0 +1,79 @@
+"""The request that is being handled, for code inside the app that is not told which it is.
+
+A context variable is set for it only once something wants it, so that others pay nothing.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from asgi_guard.escaped import read_along
+from asgi_guard.exchange import Exchange
+
+
+@dataclass(frozen=True, slots=True)
+class Handling:
+    """A request while the app handles it, and after that for whoever goes on in its context.
+
+    Attributes:
+        exchange: The request, as the innermost guard round the code sees it.
+        loop: The event loop it is handled in.
+        fields: The header fields that the guard itself adds.
+        notes: What others keep for the time of the request, each under a key of its own.
+    """
+
+    exchange: Exchange
+    loop: asyncio.AbstractEventLoop
+    fields: tuple[tuple[bytes, bytes], ...]
+    notes: dict[Any, Any] = field(default_factory=dict)
+
+
+class Current:
+    """Which request is being handled in this context.
+
+    Attributes:
+        is_wanted: Whether anybody asks; shells tell of no request before.
+    """
+
+    def __init__(self) -> None:
+        self.is_wanted: bool = False
+        self._handling: ContextVar[Handling | None] = ContextVar("asgi_guard", default=None)
+        self._closes: WeakKeyDictionary[
+            asyncio.AbstractEventLoop, set[Callable[[], Awaitable[None]]]
+        ] = WeakKeyDictionary()
+
+    @property
+    def handling(self) -> Handling | None:
+        """The request; None outside of any, and where its context was not passed on."""
+        return self._handling.get()
+
+    def enter(self, exchange: Exchange) -> None:
+        """Take note that the app is about to handle a request, until that ends."""
+        if exchange.scope["type"] == "websocket":
+            read_along(exchange)
+        loop = asyncio.get_running_loop()
+        token = self._handling.set(Handling(exchange, loop, exchange.fields))
+        exchange.at_end += (partial(self._leave, token),)
+
+    def _leave(self, token: Any, exchange: Exchange) -> None:
+        exchange.refused = ()  # errors hold the frames that hold the exchange
+        with suppress(ValueError):  # a request that is dropped may end in another context
+            self._handling.reset(token)
+
+    def close_later(self, aclose: Callable[[], Awaitable[None]]) -> None:
+        """Close something when an app of this event loop shuts down."""
+        self._closes.setdefault(asyncio.get_running_loop(), set()).add(aclose)
+
+    async def aclose(self) -> None:
+        """Close what is to be closed in this event loop."""
+        for aclose in self._closes.pop(asyncio.get_running_loop(), ()):
+            await aclose()
+
+
+CURRENT = Current()
+"""For all shells of this process."""
