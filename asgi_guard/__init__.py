@@ -23,6 +23,7 @@ from asgi_guard.metrics.guard import Metrics
 from asgi_guard.proxies import TrustedProxies
 from asgi_guard.rate_limit.decision import Decision
 from asgi_guard.rate_limit.guard import RateLimit
+from asgi_guard.rate_limit.handler import rate_limited
 from asgi_guard.rate_limit.limiter import RateLimiter
 from asgi_guard.rate_limit.memory import MemoryStore
 from asgi_guard.rate_limit.quota import Quota
@@ -59,4 +60,5 @@ __all__ = [
     "TrustedProxies",
     "client_ip",
     "header",
+    "rate_limited",
 ]

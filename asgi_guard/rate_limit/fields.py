@@ -3,7 +3,7 @@
 Both are lists of RFC 9651: strings (the names of policies) with parameters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import ceil
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from asgi_guard.rate_limit.decision import Decided
 from asgi_guard.rate_limit.quota import Quota
 
 Field = tuple[bytes, bytes]
+_LISTS = (b"ratelimit-policy", b"ratelimit")
 
 
 class RuleFields:
@@ -47,3 +48,15 @@ def render_fields(rules: Sequence[HasFields], decisions: Sequence[Decided]) -> t
         rule.fields.state % (remaining, ceil(reset)) for rule, (_, remaining, reset, _) in tightest
     )
     return (b"ratelimit-policy", policy), (b"ratelimit", state)
+
+
+def joined(fields: Iterable[Field]) -> tuple[Field, ...]:
+    """Join the lists of rules that stand in several fields of a name into one for each."""
+    lists: dict[bytes, bytes] = {}
+    others: list[Field] = []
+    for name, value in fields:
+        if name not in _LISTS:
+            others.append((name, value))
+        else:
+            lists[name] = lists[name] + b", " + value if name in lists else value
+    return (*others, *lists.items())
