@@ -4,16 +4,20 @@ A context variable is set for it only once something wants it, so that others pa
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
+from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from asgi_guard.escaped import read_along
 from asgi_guard.exchange import Exchange
+
+_LOOK_UP = 1.0  # seconds after which a thread sees whether the loop it waits for still runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,37 @@ class Handling:
     loop: asyncio.AbstractEventLoop
     fields: tuple[tuple[bytes, bytes], ...]
     notes: dict[Any, Any] = field(default_factory=dict)
+
+    @property
+    def is_in_this_thread(self) -> bool:
+        """Whether its event loop is the one that runs here."""
+        return running_loop() is self.loop
+
+    async def await_there(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something in its event loop, and await that in another."""
+        await asyncio.wrap_future(self._submit(work))
+
+    def wait_there(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something in its event loop, and block this thread meanwhile.
+
+        Raises:
+            RuntimeError: The loop has ended, so nobody would ever do it.
+        """
+        future = self._submit(work)
+        while not wait([future], _LOOK_UP).done:
+            if not self.loop.is_running():
+                future.cancel()
+                if getcoroutinestate(work) == CORO_CREATED:
+                    work.close()
+                raise RuntimeError("the event loop of this request has stopped")
+        future.result()
+
+    def _submit(self, work: Coroutine[Any, Any, None]) -> "Future[None]":
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self.loop)
+        except RuntimeError as error:
+            work.close()
+            raise RuntimeError("the event loop of this request is closed") from error
 
 
 class Current:
@@ -73,6 +108,14 @@ class Current:
         """Close what is to be closed in this event loop."""
         for aclose in self._closes.pop(asyncio.get_running_loop(), ()):
             await aclose()
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that runs in this thread, or None."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 CURRENT = Current()

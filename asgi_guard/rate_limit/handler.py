@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar, overload
 
 from asgi_guard._checks import is_async, is_name
-from asgi_guard.current import CURRENT
+from asgi_guard.current import CURRENT, running_loop
 from asgi_guard.errors import ConfigurationError
 from asgi_guard.keys import Key, client_ip, digest
 from asgi_guard.rate_limit.guard import Fields, RateLimit
-from asgi_guard.rate_limit.place import Place, running_loop
+from asgi_guard.rate_limit.place import Place
 from asgi_guard.rate_limit.quota import Quota
 from asgi_guard.rate_limit.rule import OnStoreFailure, Rule
 from asgi_guard.rate_limit.store import Store

@@ -1,8 +1,6 @@
 """A place in the code that is rate limited: who is charged there, and how from any thread."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NoReturn
 
 from asgi_guard.current import CURRENT, Handling
@@ -16,7 +14,6 @@ from asgi_guard.refusal import Refusal
 
 _QUOTA_EXCEEDED = 429
 _MOST = 15  # refusals of a request that are remembered, for code that tries again and again
-_LOOK_UP = 1.0  # seconds after which a thread sees whether the loop it waits for still runs
 
 
 class Place:
@@ -44,10 +41,10 @@ class Place:
             RuntimeError: No request is known here.
         """
         handling = self._handling()
-        if asyncio.get_running_loop() is handling.loop:
+        if handling.is_in_this_thread:
             await self._decide(handling)
         else:
-            await asyncio.wrap_future(_submit(self._decide(handling), handling.loop))
+            await handling.await_there(self._decide(handling))
 
     def charge_here(self) -> None:
         """Charge it from a function that cannot wait in the event loop; see `charge`.
@@ -56,13 +53,8 @@ class Place:
         process can be asked.
         """
         handling = self._handling()
-        if running_loop() is not handling.loop:
-            future = _submit(self._decide(handling), handling.loop)
-            while not wait([future], _LOOK_UP).done:
-                if not handling.loop.is_running():
-                    future.cancel()
-                    raise RuntimeError("the event loop of this request has stopped")
-            future.result()
+        if not handling.is_in_this_thread:
+            handling.wait_there(self._decide(handling))
             return
         if self._layer.has_open:
             self._refuse_to_block()
@@ -155,19 +147,3 @@ def _tell(place: Place, handling: Handling, fields: Sequence[Field]) -> None:
     notes[place] = fields
     latest_first = [field for each in reversed(notes.values()) for field in each]
     handling.exchange.fields = joined([*latest_first, *handling.fields])
-
-
-def _submit(deciding: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> "Future[None]":
-    try:
-        return asyncio.run_coroutine_threadsafe(deciding, loop)
-    except RuntimeError as error:
-        deciding.close()
-        raise RuntimeError("the event loop of this request is closed") from error
-
-
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the event loop that runs in this thread, or None."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
