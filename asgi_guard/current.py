@@ -73,10 +73,12 @@ class Current:
 
     Attributes:
         is_wanted: Whether anybody asks; shells tell of no request before.
+        has_open: Whether there may be something to close when an app shuts down.
     """
 
     def __init__(self) -> None:
         self.is_wanted: bool = False
+        self.has_open: bool = False
         self._handling: ContextVar[Handling | None] = ContextVar("asgi_guard", default=None)
         self._closes: WeakKeyDictionary[
             asyncio.AbstractEventLoop, set[Callable[[], Awaitable[None]]]

@@ -123,7 +123,7 @@ class Shell:
                     await aclose()
             await send(message)
 
-        closes = scope["type"] == "lifespan" and (self._closes or CURRENT.is_wanted)
+        closes = scope["type"] == "lifespan" and (self._closes or CURRENT.has_open)
         await self._app(scope, receive, close_first if closes else send)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar, overload
 
 from asgi_guard._checks import is_async, is_name
-from asgi_guard.current import CURRENT, running_loop
+from asgi_guard.current import running_loop
 from asgi_guard.errors import ConfigurationError
 from asgi_guard.keys import Key, client_ip, digest
 from asgi_guard.rate_limit.guard import Fields, RateLimit
@@ -47,7 +47,6 @@ class RateLimited:
         self._places: list[Place] = []
         # Whoever asks what a dependency takes, and whether to await it, asks what is wrapped.
         self.__wrapped__ = self._place(made_at).charge
-        CURRENT.is_wanted = True
 
     @overload
     def __call__(self) -> Awaitable[None]: ...

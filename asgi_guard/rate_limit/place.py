@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NoReturn
+from weakref import WeakSet
 
 from asgi_guard.current import CURRENT, Handling
 from asgi_guard.errors import GuardError, QuotaExceeded, StoreUnavailable
@@ -10,10 +11,14 @@ from asgi_guard.exchange import Exchange
 from asgi_guard.rate_limit.fields import Field, joined
 from asgi_guard.rate_limit.guard import RateLimit
 from asgi_guard.rate_limit.layer import RateLimitLayer
+from asgi_guard.rate_limit.running import RuleCounts
 from asgi_guard.refusal import Refusal
 
 _QUOTA_EXCEEDED = 429
 _MOST = 15  # refusals of a request that are remembered, for code that tries again and again
+
+PLACES: "WeakSet[Place]" = WeakSet()
+"""All of this process: functions are limited in the code, not in the configuration of a guard."""
 
 
 class Place:
@@ -31,6 +36,13 @@ class Place:
         self._name = name
         self._layer = RateLimitLayer(settings)
         self._aclose = aclose
+        PLACES.add(self)
+        CURRENT.is_wanted = True
+        CURRENT.has_open |= self._layer.has_open
+
+    def snapshot(self) -> list[RuleCounts]:
+        """Return the counts of every rule."""
+        return self._layer.snapshot()
 
     async def charge(self) -> None:
         """Charge the request that is being handled.

@@ -11,6 +11,7 @@ from typing import Any, assert_type
 
 import http_sf
 import pytest
+from prometheus_client import CollectorRegistry
 
 from asgi_guard import (
     Breakers,
@@ -18,6 +19,7 @@ from asgi_guard import (
     ConfigurationError,
     Guard,
     MemoryStore,
+    Metrics,
     Quota,
     QuotaExceeded,
     RateLimit,
@@ -28,6 +30,7 @@ from asgi_guard import (
 from asgi_guard.current import CURRENT
 from asgi_guard.testing import FakeClock
 from tests.driver import Exchange, connect, get, hello
+from tests.stores.redis_server import RedisServer
 
 Function = Callable[[], Any]
 
@@ -622,6 +625,41 @@ async def test_names_fit_into_a_field() -> None:
         names.append(parsed(exchange, "ratelimit")[0][0])
     assert names[0] == r"5/minute shop:gr\xf6\xdfe"
     assert len(set(names)) == 3
+
+
+async def test_it_shows_among_the_metrics() -> None:
+    """Beside the rules of the guard, under its own name."""
+    guard = Guard(metrics=Metrics(registry=CollectorRegistry()))
+    app = guard(calling(rate_limited(Rule("1/hour", name="of a function"))(lambda: None)))
+    assert await statuses(app, get(), get(), get()) == [200, 429, 429]
+    text = (await get("/metrics").run(app)).body.decode()
+    name = 'asgi_guard_rate_limit_decisions_total{decision="%s",rule="of a function"} %.1f'
+    assert name % ("allowed", 1) in text
+    assert name % ("denied", 2) in text
+
+
+async def test_redis_is_asked_and_closed(redis_server: RedisServer) -> None:
+    """By async functions and those in threads; and all workers share what is counted."""
+    first, second = (
+        rate_limited(Rule("2/hour", name="shared"), store=redis_server.url, store_timeout=5)
+        for _ in range(2)
+    )
+
+    @first
+    async def report() -> None: ...
+
+    in_thread = second(lambda: None)
+    assert await statuses(Guard()(calling(report)), get()) == [200]
+    app = Guard()(calling(lambda: asyncio.to_thread(in_thread)))
+    assert await statuses(app, get(), get()) == [200, 429]
+    talks = [task for task in asyncio.all_tasks() if "Conversation" in repr(task.get_coro())]
+    assert len(talks) == 2
+
+    async def lifespan(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "lifespan.shutdown.complete"})
+
+    await Exchange({"type": "lifespan"}).run(Guard()(lifespan))
+    assert all(task.done() for task in talks)
 
 
 def _generate() -> Any:
