@@ -5,6 +5,7 @@ import inspect
 import json
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from typing import Any, assert_type
@@ -234,6 +235,35 @@ async def test_an_error_says_what_was_refused() -> None:
     assert error.retry_after is not None
     assert 0 < error.retry_after <= 120
     assert str(error) == 'Quota "mails" is used up.'
+
+
+async def test_trying_again_and_again_fills_nothing() -> None:
+    """What a request keeps of its refusals is bounded, and gone when it ends."""
+    limited = rate_limited("1/hour")(lambda: None)
+    kept: list[int] = []
+    handling: list[Any] = []
+
+    def call() -> None:
+        for _ in range(100):
+            with suppress(QuotaExceeded):
+                limited()
+        handling.append(CURRENT.handling)
+        kept.append(len(handling[0].exchange.refused))
+
+    assert await statuses(Guard()(calling(call)), get()) == [200]
+    assert 0 < kept[0] < 20
+    assert handling[0].exchange.refused == ()
+
+
+async def test_rules_of_a_function_are_rules() -> None:
+    """They know methods, and leave preflights alone."""
+    limited = rate_limited(Rule("1/hour", methods={"POST"}), Rule("2/hour"))(lambda: None)
+    app = Guard()(calling(limited))
+    cors = {"origin": "https://a.example", "access-control-request-method": "PUT"}
+    preflights = [get(method="OPTIONS", headers=cors) for _ in range(3)]
+    assert await statuses(app, *preflights) == [200] * 3
+    assert await statuses(app, get(method="POST"), get(method="POST")) == [200, 429]
+    assert await statuses(app, get(), get()) == [200, 429]
 
 
 @pytest.mark.parametrize("way", ["group", "nested group", "cause", "task group"])
