@@ -7,9 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future, wait
 from contextlib import suppress
-from contextvars import ContextVar
-from dataclasses import dataclass, field
-from functools import partial
+from contextvars import ContextVar, Token
 from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -17,12 +15,15 @@ from weakref import WeakKeyDictionary
 from asgi_guard.escaped import read_along
 from asgi_guard.exchange import Exchange
 
+_HANDLING: ContextVar["Handling | None"] = ContextVar("asgi_guard", default=None)
 _LOOK_UP = 1.0  # seconds after which a thread sees whether the loop it waits for still runs
 
 
-@dataclass(frozen=True, slots=True)
 class Handling:
     """A request while the app handles it, and after that for whoever goes on in its context.
+
+    Args:
+        exchange: The request.
 
     Attributes:
         exchange: The request, as the innermost guard round the code sees it.
@@ -31,10 +32,21 @@ class Handling:
         notes: What others keep for the time of the request, each under a key of its own.
     """
 
-    exchange: Exchange
-    loop: asyncio.AbstractEventLoop
-    fields: tuple[tuple[bytes, bytes], ...]
-    notes: dict[Any, Any] = field(default_factory=dict)
+    __slots__ = ("_token", "exchange", "fields", "loop", "notes")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange: Exchange = exchange
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.fields: tuple[tuple[bytes, bytes], ...] = exchange.fields
+        self.notes: dict[Any, Any] = {}
+        self._token: Token[Handling | None] = _HANDLING.set(self)
+
+    def end(self, exchange: Exchange) -> None:
+        """Take note that the app has ended."""
+        # What would hold the exchange: itself, and errors by their frames.
+        exchange.at_end, exchange.refused = (), ()
+        with suppress(ValueError):  # a request that is dropped may end in another context
+            _HANDLING.reset(self._token)
 
     @property
     def is_in_this_thread(self) -> bool:
@@ -79,7 +91,6 @@ class Current:
     def __init__(self) -> None:
         self.is_wanted: bool = False
         self.has_open: bool = False
-        self._handling: ContextVar[Handling | None] = ContextVar("asgi_guard", default=None)
         self._closes: WeakKeyDictionary[
             asyncio.AbstractEventLoop, set[Callable[[], Awaitable[None]]]
         ] = WeakKeyDictionary()
@@ -87,20 +98,13 @@ class Current:
     @property
     def handling(self) -> Handling | None:
         """The request; None outside of any, and where its context was not passed on."""
-        return self._handling.get()
+        return _HANDLING.get()
 
     def enter(self, exchange: Exchange) -> None:
         """Take note that the app is about to handle a request, until that ends."""
         if exchange.scope["type"] == "websocket":
             read_along(exchange)
-        loop = asyncio.get_running_loop()
-        token = self._handling.set(Handling(exchange, loop, exchange.fields))
-        exchange.at_end += (partial(self._leave, token),)
-
-    def _leave(self, token: Any, exchange: Exchange) -> None:
-        exchange.refused = ()  # errors hold the frames that hold the exchange
-        with suppress(ValueError):  # a request that is dropped may end in another context
-            self._handling.reset(token)
+        exchange.at_end += (Handling(exchange).end,)
 
     def close_later(self, aclose: Callable[[], Awaitable[None]]) -> None:
         """Close something when an app of this event loop shuts down."""

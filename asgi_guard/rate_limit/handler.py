@@ -3,7 +3,7 @@
 import functools
 import inspect
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar, overload
 
@@ -46,7 +46,7 @@ class RateLimited:
         self._more = more
         self._places: list[Place] = []
         # Whoever asks what a dependency takes, and whether to await it, asks what is wrapped.
-        self.__wrapped__ = self._place(made_at).charge
+        self.__wrapped__: Callable[[], Coroutine[Any, Any, None]] = self._place(made_at).charge
 
     @overload
     def __call__(self) -> Awaitable[None]: ...
