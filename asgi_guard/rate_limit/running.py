@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
-from asgi_guard.keys import compile_key
+from asgi_guard.keys import Key, compile_key
 from asgi_guard.rate_limit.counters import MemoryCounter  # noqa: TC001
 from asgi_guard.rate_limit.decision import Decided
-from asgi_guard.rate_limit.fields import RuleFields
+from asgi_guard.rate_limit.fields import Field, RuleFields
 from asgi_guard.rate_limit.memory import MemoryStore
 from asgi_guard.rate_limit.rule import OnStoreFailure, Rule
-from asgi_guard.rate_limit.store import Store
+from asgi_guard.rate_limit.store import Counter, Store
 from asgi_guard.refusal import Refusal
 
 
@@ -56,13 +56,14 @@ class RunningRule:
 
     def __init__(self, rule: Rule, store: Store, mode: OnStoreFailure) -> None:
         quota = rule.whole_quota
-        self.name = rule.label
-        self.key = compile_key(rule.key)
-        self.counter = store.counter(rule.label, quota, rule.counting)
+        self.name: str = rule.label
+        self.key: Key = compile_key(rule.key)
+        self.counter: Counter = store.counter(rule.label, quota, rule.counting)
         self.hit: Any = getattr(self.counter, "hit", None)  # of a counter in this process
-        self.fields = RuleFields(rule.label, quota)
-        self.policy, self.state = self.fields.policy_field, self.fields.state
-        self.refusal = quota_exceeded([rule.label])
+        self.fields: RuleFields = RuleFields(rule.label, quota)
+        self.policy: Field = self.fields.policy_field
+        self.state: bytes = self.fields.state
+        self.refusal: Refusal = quota_exceeded([rule.label])
         self.mode = mode
         self.spare: MemoryCounter | None = None
         self.allowed: int = 0

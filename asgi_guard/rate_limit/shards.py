@@ -23,8 +23,8 @@ class Shard(Generic[N]):
     __slots__ = ("began", "capacity", "current", "previous")
 
     def __init__(self, began: float, capacity: int) -> None:
-        self.began = began
-        self.capacity = capacity
+        self.began: float = began
+        self.capacity: int = capacity
         # Strings are keys, numbers are the groups of keys that found no room.
         self.previous: dict[str | int, N] = {}
         self.current: dict[str | int, N] = {}
