@@ -24,6 +24,7 @@ class Handling:
 
     Args:
         exchange: The request.
+        loop: The event loop it is handled in.
 
     Attributes:
         exchange: The request, as the innermost guard round the code sees it.
@@ -34,9 +35,9 @@ class Handling:
 
     __slots__ = ("_token", "exchange", "fields", "loop", "notes")
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, loop: asyncio.AbstractEventLoop) -> None:
         self.exchange: Exchange = exchange
-        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = loop
         self.fields: tuple[tuple[bytes, bytes], ...] = exchange.fields
         self.notes: dict[Any, Any] = {}
         self._token: Token[Handling | None] = _HANDLING.set(self)
@@ -104,7 +105,9 @@ class Current:
         """Take note that the app is about to handle a request, until that ends."""
         if exchange.scope["type"] == "websocket":
             read_along(exchange)
-        exchange.at_end += (Handling(exchange).end,)
+        loop = running_loop()
+        if loop is not None:  # whoever drives apps by hand, without one, has nobody who asks
+            exchange.at_end += (Handling(exchange, loop).end,)
 
     def close_later(self, aclose: Callable[[], Awaitable[None]]) -> None:
         """Close something when an app of this event loop shuts down."""

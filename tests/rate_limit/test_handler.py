@@ -30,7 +30,7 @@ from asgi_guard import (
 )
 from asgi_guard.current import CURRENT
 from asgi_guard.testing import FakeClock
-from tests.driver import Exchange, connect, get, hello
+from tests.driver import Exchange, connect, get, hello, http_scope
 from tests.stores.redis_server import RedisServer
 
 Function = Callable[[], Any]
@@ -397,6 +397,20 @@ async def test_nothing_is_set_while_nobody_asks(monkeypatch: pytest.MonkeyPatch)
     assert seen == [None]
     functions.append(rate_limited("1/minute")(lambda: None))
     assert await statuses(app, get(), get()) == [200, 429]
+
+
+def test_a_guard_needs_no_event_loop_of_its_own() -> None:
+    """Apps can be driven by hand, whether or not some function is limited elsewhere."""
+    rate_limited("5/minute")
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    request = Guard(rate_limit=RateLimit("5/minute"))(hello)(http_scope(), send, send)
+    with pytest.raises(StopIteration):
+        request.__await__().send(None)
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
 
 
 async def test_after_the_response_has_begun_the_error_is_raised() -> None:
