@@ -23,6 +23,7 @@ from asgi_guard.metrics.guard import Metrics
 from asgi_guard.proxies import TrustedProxies
 from asgi_guard.rate_limit.decision import Decision
 from asgi_guard.rate_limit.guard import RateLimit
+from asgi_guard.rate_limit.handler import rate_limited
 from asgi_guard.rate_limit.limiter import RateLimiter
 from asgi_guard.rate_limit.memory import MemoryStore
 from asgi_guard.rate_limit.quota import Quota
@@ -61,5 +62,6 @@ __all__ = [
     "combine",
     "header",
     "path",
+    "rate_limited",
     "user",
 ]

@@ -63,12 +63,6 @@ def check_clock(field: str, value: object) -> None:
         raise ConfigurationError(field, value, "a function that returns seconds")
 
 
-def is_async(function: object) -> bool:
-    """Tell whether what this returns has to be awaited."""
-    call = getattr(function, "__call__", None)  # noqa: B004 - an object's own async __call__
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
-
-
 def check_function(
     field: str, value: object, allowed: str, *, shown: object = None, may_wait: bool = False
 ) -> None:
@@ -85,6 +79,12 @@ def check_function(
     waits = is_async(value) and not may_wait
     if not callable(value) or isinstance(value, type) or waits or not _takes(value, 1):
         raise ConfigurationError(field, value if shown is None else shown, allowed)
+
+
+def is_async(function: object) -> bool:
+    """Tell whether what a function returns has to be awaited."""
+    call = getattr(function, "__call__", None)  # noqa: B004 - an object's own async __call__
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 
 
 def check_question(field: str, value: Callable[..., object], allowed: str) -> None:

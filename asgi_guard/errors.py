@@ -87,7 +87,19 @@ class Rejected(GuardError):  # noqa: N818 - it says what happened, and is no mis
 
 
 class QuotaExceeded(Rejected):
-    """The key has used up a quota."""
+    """The key has used up a quota.
+
+    Args:
+        message: What was refused, and why.
+        retry_after: Seconds after which another attempt may pass; None when none ever can.
+        rules: The names of the rules that refused.
+    """
+
+    def __init__(
+        self, message: str, retry_after: float | None = None, rules: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message, retry_after)
+        self.rules = rules
 
 
 class ConcurrencyExceeded(Rejected):

@@ -5,11 +5,16 @@ would wrap the app: four guards, four calls for every message, four coroutines f
 a stack they share one of each, and say on the exchange what they want done.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from asgi_guard._asgi import Message, Receive, Scope, Send
 from asgi_guard.kept import KeptResponse
+
+if TYPE_CHECKING:
+    from asgi_guard.escaped import Refused
+    from asgi_guard.refusal import Refusal
 
 _SERVER_ERROR = 500
 
@@ -42,6 +47,7 @@ class Exchange:
         cancelled: Whether the request was cancelled.
         keeps_500: Whether a bare 500 is kept back for a moment.
         kept: The response that was kept back, if one was.
+        refused: What guards have refused inside the app, as errors that may escape it.
         connected: Whether the app has been told of the websocket; known where a guard reads along.
         accepted: Whether the websocket has been accepted.
         closed: Whether the websocket is closed, or has been refused.
@@ -63,6 +69,7 @@ class Exchange:
         "kept",
         "method",
         "receive",
+        "refused",
         "scope",
         "status",
     )
@@ -81,6 +88,7 @@ class Exchange:
         self.cancelled: bool = False
         self.keeps_500: bool = keeps_500
         self.kept: KeptResponse | None = None
+        self.refused: tuple[Refused, ...] = ()
         self.connected: bool = False
         self.accepted: bool = False
         self.closed: bool = False
@@ -107,6 +115,15 @@ class Exchange:
         else:
             return self._send_other(message)
         return self._send(message)
+
+    def refuse(
+        self,
+        refusal: "Refusal",
+        retry_after: float | None,
+        fields: Sequence[tuple[bytes, bytes]],
+    ) -> Awaitable[None]:
+        """Send a refusal in place of the app's answer; see `Refusal.answer`."""
+        return refusal.answer(self.scope, self.receive, self.send, retry_after, fields)
 
     def _send_other(self, message: Message) -> Awaitable[None]:
         kind = message["type"]

@@ -31,9 +31,14 @@ class Refusal:
         kind: The last part of the problem's type, or None for `about:blank`.
         detail: One sentence for whoever reads the body.
         members: Further members of the body.
+
+    Attributes:
+        status: The HTTP status code.
+        detail: That sentence.
+        members: Those members.
     """
 
-    __slots__ = ("_body", "_body_with_wait", "status")
+    __slots__ = ("_body", "_body_with_wait", "detail", "members", "status")
 
     def __init__(
         self,
@@ -45,12 +50,14 @@ class Refusal:
         members: Mapping[str, object] | None = None,
     ) -> None:
         self.status: int = status
+        self.detail: str = detail
+        self.members: Mapping[str, object] = members or {}
         problem: dict[str, object] = {
             "type": "about:blank" if kind is None else PROBLEM_TYPES + kind,
             "title": title,
             "status": status,
             "detail": detail,
-            **(members or {}),
+            **self.members,
         }
         self._body = json.dumps(problem).encode()
         problem["detail"] = f"{detail} Retry in {_SECONDS} s."
@@ -61,7 +68,7 @@ class Refusal:
         self, exchange: Exchange, retry_after: float | None, fields: HeaderFields = ()
     ) -> bool:
         """Refuse a request; return False: it is not admitted."""
-        await self.answer(exchange.scope, exchange.receive, exchange.send, retry_after, fields)
+        await exchange.refuse(self, retry_after, fields)
         return False
 
     async def answer(

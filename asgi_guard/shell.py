@@ -5,7 +5,9 @@ from collections.abc import Awaitable, Iterator, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 from asgi_guard._asgi import ASGIApp, Message, Receive, Scope, Send
+from asgi_guard.current import CURRENT
 from asgi_guard.errors import ConfigurationError
+from asgi_guard.escaped import answer_refused
 from asgi_guard.exchange import Exchange
 
 Admission: TypeAlias = Awaitable[bool] | None
@@ -36,7 +38,7 @@ class Layer:
         """Close what is open, when the app has shut down; in its event loop."""
         raise NotImplementedError
 
-    async def recover(self, exchange: Exchange, error: BaseException) -> bool:
+    async def recover(self, exchange: Exchange, error: Exception) -> bool:
         """Answer for an error that the app let out; return whether that was done."""
         raise NotImplementedError
 
@@ -84,29 +86,44 @@ class Shell:
                 admission = admit(exchange)
                 if admission is not None and not await admission:
                     return None
+            if CURRENT.is_wanted:
+                CURRENT.enter(exchange)
             await self._app(scope, exchange.receive, exchange.send)
-            if exchange.kept is not None:
+            if exchange.kept is not None and not await answer_refused(exchange, None):
                 await exchange.kept.release()
         except BaseException as error:
             exchange.cancelled = isinstance(error, CancelledError)
-            for recover in self._recovers:
-                if await recover(exchange, error):
-                    return None
+            if await self._recover(exchange, error):
+                return None
             raise
         finally:
             exchange.end()
             scope.pop(self._mark, None)
+
+    async def _recover(self, exchange: Exchange, error: BaseException) -> bool:
+        """Answer for an error, if a layer can; otherwise send what was kept back."""
+        if isinstance(error, Exception):
+            if await answer_refused(exchange, error):
+                return True
+            for recover in self._recovers:
+                if await recover(exchange, error):
+                    return True
+            if exchange.kept is not None:
+                await exchange.kept.release()
+        elif exchange.kept is not None:  # nobody listens any more
+            exchange.kept.discard()
+        return False
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Leave what is no request to the app; close what the layers have when it shuts down."""
 
         async def close_first(message: Message) -> None:
             if message["type"].startswith("lifespan.shutdown."):
-                for aclose in self._closes:
+                for aclose in (*self._closes, CURRENT.aclose):
                     await aclose()
             await send(message)
 
-        closes = scope["type"] == "lifespan" and self._closes
+        closes = scope["type"] == "lifespan" and (self._closes or CURRENT.has_open)
         await self._app(scope, receive, close_first if closes else send)
 
 

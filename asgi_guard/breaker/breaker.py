@@ -9,7 +9,14 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, cast
 
-from asgi_guard._checks import check_clock, check_count, check_name, check_seconds, check_share
+from asgi_guard._checks import (
+    check_clock,
+    check_count,
+    check_name,
+    check_seconds,
+    check_share,
+    is_async,
+)
 from asgi_guard._clock import Clock, monotonic
 from asgi_guard.breaker.blocks import OpenBlocks
 from asgi_guard.breaker.machine import (
@@ -157,7 +164,7 @@ class CircuitBreaker:
                 function,
                 "a function, sync or async; put `with` or `async with` inside a generator",
             )
-        if _is_async(function):
+        if is_async(function):
             called = cast("Callable[P, Awaitable[Any]]", function)
 
             @functools.wraps(function)
@@ -274,8 +281,3 @@ class CircuitBreaker:
             transition.after.value,
             transition.reason,
         )
-
-
-def _is_async(function: Callable[..., object]) -> bool:
-    call = getattr(function, "__call__", None)  # noqa: B004 - an object's own async __call__
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from asgi_guard._asgi import ASGIApp, Message, Receive
+from asgi_guard._asgi import ASGIApp
 from asgi_guard.breaker.breaker import CircuitBreaker
 from asgi_guard.errors import CircuitOpen, ConfigurationError
+from asgi_guard.escaped import answer_instead, is_answerable, made_of, read_along
 from asgi_guard.exchange import Exchange
 from asgi_guard.refusal import Refusal
 from asgi_guard.shell import Admission, Layer, Shell
-
-_TRY_AGAIN_LATER = 1013  # RFC 6455 registry of close codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,70 +66,16 @@ class BreakersLayer(Layer):
 
     def admit_socket(self, exchange: Exchange) -> Admission:
         """Admit the handshake, and read along: a refusal depends on how far the socket is."""
-        exchange.receive = _read_along(exchange)
+        read_along(exchange)
         return None
 
-    async def recover(self, exchange: Exchange, error: BaseException) -> bool:
+    async def recover(self, exchange: Exchange, error: Exception) -> bool:
         """Answer for the breakers that refused inside the app."""
-        kept = exchange.kept
-        if not isinstance(error, Exception):  # nobody listens any more
-            if kept is not None:
-                kept.discard()
-            return False
-        refused = None if exchange.status or exchange.closed else open_circuits(error)
+        refused = made_of(error, CircuitOpen) if is_answerable(exchange) else []
         if not refused:
-            if kept is not None:
-                await kept.release()
             return False
-        if kept is not None:
-            kept.discard()
-        if exchange.accepted:
-            await exchange.send({"type": "websocket.close", "code": _TRY_AGAIN_LATER})
-        else:
-            if exchange.connected:
-                exchange.receive = _connect
-            await _CIRCUIT_OPEN.refuse(exchange, _longest(refused))
+        await answer_instead(exchange, _CIRCUIT_OPEN, _longest(refused))
         return True
-
-
-def _read_along(exchange: Exchange) -> Receive:
-    """Return a `receive` that takes note of how far a websocket has come."""
-    from_client = exchange.receive
-
-    async def receive() -> Message:
-        message = await from_client()
-        if message["type"] == "websocket.connect":
-            exchange.connected = True
-        elif message["type"] == "websocket.disconnect":
-            exchange.closed = True
-        return message
-
-    return receive
-
-
-async def _connect() -> Message:
-    """Stand for the first message of a websocket, which the app has read."""
-    return {"type": "websocket.connect"}
-
-
-def open_circuits(error: BaseException) -> list[CircuitOpen]:
-    """Return the `CircuitOpen` errors that an error is made of; none if it holds anything else."""
-    found: list[CircuitOpen] = []
-    parts, seen = [error], set[int]()
-    while parts:
-        part = parts.pop()
-        if id(part) in seen:
-            continue  # errors can share a cause, or be each other's
-        seen.add(id(part))
-        if isinstance(part, CircuitOpen):
-            found.append(part)
-        elif isinstance(part, BaseExceptionGroup):
-            parts.extend(part.exceptions)
-        elif part.__cause__ is not None:
-            parts.append(part.__cause__)
-        else:
-            return []
-    return found
 
 
 def _longest(refused: Sequence[CircuitOpen]) -> float | None:

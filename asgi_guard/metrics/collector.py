@@ -16,6 +16,8 @@ from asgi_guard.metrics import catalogue
 from asgi_guard.metrics.catalogue import Metric
 from asgi_guard.metrics.durations import Durations
 from asgi_guard.parts import Parts
+from asgi_guard.rate_limit.place import PLACES
+from asgi_guard.rate_limit.running import RuleCounts
 
 T = TypeVar("T")
 Values = dict[tuple[str, ...], float]
@@ -47,7 +49,10 @@ class GuardCollector(Collector):
         for method, count in self.durations.active.copy().items():
             tally.add(catalogue.ACTIVE_REQUESTS, (method,), count)
         for stack in stacks:
-            _rate_limits(tally, stack)
+            for limit in stack.rate_limits:
+                _rate_limit(tally, limit.snapshot())
+        for place in PLACES.copy():
+            _rate_limit(tally, place.snapshot())
         _concurrency(tally, stacks)
         _breakers(tally, stacks)
         _pools(tally, stacks)
@@ -93,8 +98,8 @@ def _durations(durations: Durations) -> Family:
     return family
 
 
-def _rate_limits(tally: Tally, stack: Parts) -> None:
-    for counts in (each for limit in stack.rate_limits for each in limit.snapshot()):
+def _rate_limit(tally: Tally, rules: Iterable[RuleCounts]) -> None:
+    for counts in rules:
         tally.add(catalogue.RATE_LIMIT_DECISIONS, (counts.rule, "allowed"), counts.allowed)
         tally.add(catalogue.RATE_LIMIT_DECISIONS, (counts.rule, "denied"), counts.denied)
         tally.add(catalogue.RATE_LIMIT_DECISIONS, (counts.rule, "exempt"), counts.exempt)

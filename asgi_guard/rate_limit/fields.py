@@ -5,7 +5,7 @@ strings (the names of policies) with parameters. The legacy fields know one quot
 custom says what they mean; here `X-RateLimit-Reset` is a Unix time in whole seconds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import ceil
 from time import time
 from typing import Literal, Protocol, TypeAlias
@@ -14,6 +14,7 @@ from asgi_guard.rate_limit.decision import Decided
 from asgi_guard.rate_limit.quota import Quota
 
 Field = tuple[bytes, bytes]
+_LISTS = (b"ratelimit-policy", b"ratelimit")
 
 Fields: TypeAlias = Literal["draft-11", "legacy", "both"] | None
 """Which header fields there are."""
@@ -70,3 +71,15 @@ def legacy_fields(rules: Sequence[HasFields], decisions: Sequence[Decided]) -> t
         (b"x-ratelimit-remaining", b"%d" % remaining),
         (b"x-ratelimit-reset", b"%d" % ceil(time() + reset)),
     )
+
+
+def joined(fields: Iterable[Field]) -> tuple[Field, ...]:
+    """Join the lists of rules that stand in several fields of a name into one for each."""
+    lists: dict[bytes, bytes] = {}
+    others: list[Field] = []
+    for name, value in fields:
+        if name not in _LISTS:
+            others.append((name, value))
+        else:
+            lists[name] = lists[name] + b", " + value if name in lists else value
+    return (*others, *lists.items())

@@ -47,7 +47,7 @@ class RateLimitLayer(Layer):
         self._owns_store = isinstance(settings.store, str)
         self._is_local = type(self._store) is MemoryStore  # a subclass may decide otherwise
         # Of the counters in this process: all of them, or those for when the store is out.
-        self._here = self._store if isinstance(self._store, MemoryStore) else MemoryStore()
+        self._here = self._store if type(self._store) is MemoryStore else MemoryStore()
         self._now = self._here.clock
         self._timeout = settings.store_timeout
         self._outages: WeakKeyDictionary[asyncio.AbstractEventLoop, Outage] = WeakKeyDictionary()

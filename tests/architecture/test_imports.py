@@ -13,6 +13,8 @@ FOUNDATION = {"_asgi", "_clock", "_checks", "errors"}
 SHARED = {
     "access",
     "callback",
+    "current",
+    "escaped",
     "exchange",
     "forwarded",
     "kept",

@@ -18,6 +18,7 @@ from asgi_guard import (
     Metrics,
     RateLimit,
     TrustedProxies,
+    rate_limited,
 )
 from asgi_guard._asgi import ASGIApp, ASGIGuard
 from tests.driver import Exchange, get, hello, http_scope
@@ -86,6 +87,12 @@ async def as_it_is(app: ASGIApp) -> AsyncIterator[None]:
     yield
 
 
+@rate_limited("1/hour")
+async def limited_hello(scope: Any, receive: Any, send: Any) -> None:
+    """Greet once an hour."""
+    await hello(scope, receive, send)
+
+
 async def slow_or_hello(scope: Any, receive: Any, send: Any) -> None:
     """Read the body first, then greet."""
     await receive()
@@ -94,6 +101,7 @@ async def slow_or_hello(scope: Any, receive: Any, send: Any) -> None:
 
 REFUSERS: dict[str, Refuser] = {
     "RateLimit": Refuser(lambda: RateLimit("1/hour"), hello, used_up, 429),
+    "rate_limited": Refuser(Guard, limited_hello, used_up, 429),
     "ConcurrencyLimit": Refuser(
         lambda: ConcurrencyLimit(1, max_waiting=0),
         slow_or_hello,
