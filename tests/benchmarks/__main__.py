@@ -7,9 +7,11 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 
-from tests.benchmarks.contests import Contest, contests
+from tests.benchmarks.contest import Contest
+from tests.benchmarks.contests import contests
 from tests.benchmarks.instructions import count
 from tests.benchmarks.measure import Costs, Effort, measure
+from tests.benchmarks.peers.place import databases
 from tests.benchmarks.promises import verify
 from tests.benchmarks.report import count_table, preamble, time_table
 
@@ -27,16 +29,17 @@ def main() -> None:
         requests=arguments.requests or standard.requests,
         clients=arguments.clients or standard.clients,
     )
-    chosen = contests(arguments.only)
-    if not chosen:
-        sys.exit(f"nothing is called {arguments.only.pattern!r}")
     load_before, _, _ = os.getloadavg()
-    asyncio.run(_verify(chosen))
-    if arguments.instructions:
-        counts = count(arguments.only.pattern, effort, _progress)
-        tables = [count_table(contest, counts[contest.title]) for contest in chosen]
-    else:
-        tables = [time_table(contest, _measure(contest, effort)) for contest in chosen]
+    with databases() as fresh:
+        chosen = contests(arguments.only, None if arguments.instructions else fresh)
+        if not chosen:
+            sys.exit(f"nothing is called {arguments.only.pattern!r}")
+        asyncio.run(_verify(chosen))
+        if arguments.instructions:
+            counts = count(arguments.only.pattern, effort, _progress)
+            tables = [count_table(contest, counts[contest.title]) for contest in chosen]
+        else:
+            tables = [time_table(contest, _measure(contest, effort)) for contest in chosen]
     _progress("done")
     print("", preamble(effort, load_before), *tables, sep="\n\n")
 
@@ -52,7 +55,7 @@ def _measure(contest: Contest, effort: Effort) -> Costs:
     def after(number: int) -> None:
         _progress(f"measuring {contest.title}: round {number} of {effort.rounds}")
 
-    return asyncio.run(measure(contest.entries, effort, after))
+    return asyncio.run(measure(contest.entries, effort, after, contest.run))
 
 
 def _progress(text: str) -> None:

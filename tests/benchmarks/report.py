@@ -5,13 +5,14 @@ import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
-from tests.benchmarks.contests import Contest
+from tests.benchmarks.contest import Contest
 from tests.benchmarks.figures import Figure, Figures, figures
 from tests.benchmarks.measure import Costs, Effort
 
 _PACKAGES = (
     *("asgi-guard", "fastapi", "starlette", "prometheus-client"),
     *("slowapi", "limits", "prometheus-fastapi-instrumentator"),
+    *("fastapi-limiter", "pyrate-limiter", "throttled-py", "asgi-ratelimit", "redis"),
 )
 _EXPLANATION = (
     "CPU time in µs a request. Stacks are compared within each round; shown are medians over the "
