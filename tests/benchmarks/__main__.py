@@ -1,4 +1,4 @@
-"""Compare our stack with what people assemble today: in time, or in instructions."""
+"""Compare our stack with what people assemble today: in time, in instructions, or served."""
 
 import argparse
 import asyncio
@@ -14,15 +14,20 @@ from tests.benchmarks.measure import Costs, Effort, measure
 from tests.benchmarks.peers.place import databases
 from tests.benchmarks.promises import verify
 from tests.benchmarks.report import count_table, preamble, time_table
+from tests.benchmarks.served.contest import served
 
 _FULL = Effort(rounds=60, requests=300, clients=1000)
 _QUICK = Effort(rounds=10, requests=100, clients=1000)
 _COUNTED = Effort(rounds=1, requests=100, clients=50)
+_TURNS, _FEW_TURNS = 9, 3
 
 
 def main() -> None:
     """Verify that every stack does its job, measure, and print the tables."""
     arguments = _arguments()
+    if arguments.served:
+        served(arguments.rounds or (_FEW_TURNS if arguments.quick else _TURNS), _progress)
+        return
     standard = _COUNTED if arguments.instructions else _QUICK if arguments.quick else _FULL
     effort = Effort(
         rounds=arguments.rounds or standard.rounds,
@@ -78,6 +83,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a glance, in a few seconds")
     parser.add_argument(
         "--instructions", action="store_true", help="count instructions, with valgrind"
+    )
+    parser.add_argument(
+        "--served",
+        action="store_true",
+        help="what a real server serves, in less than three minutes; needs wrk",
     )
     return parser.parse_args()
 
