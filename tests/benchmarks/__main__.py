@@ -19,7 +19,7 @@ from tests.benchmarks.served.contest import served
 _FULL = Effort(rounds=60, requests=300, clients=1000)
 _QUICK = Effort(rounds=10, requests=100, clients=1000)
 _COUNTED = Effort(rounds=1, requests=100, clients=50)
-_TURNS, _FEW_TURNS = 9, 3
+_TURNS, _FEW_TURNS = 8, 3
 
 
 def main() -> None:
