@@ -1,4 +1,4 @@
-"""Compare our stack with what people assemble today: in time, or in instructions."""
+"""Compare our stack with what people assemble today: in time, in instructions, or served."""
 
 import argparse
 import asyncio
@@ -7,36 +7,44 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 
-from tests.benchmarks.contests import Contest, contests
+from tests.benchmarks.contest import Contest
+from tests.benchmarks.contests import contests
 from tests.benchmarks.instructions import count
 from tests.benchmarks.measure import Costs, Effort, measure
+from tests.benchmarks.peers.place import databases
 from tests.benchmarks.promises import verify
 from tests.benchmarks.report import count_table, preamble, time_table
+from tests.benchmarks.served.contest import served
 
 _FULL = Effort(rounds=60, requests=300, clients=1000)
 _QUICK = Effort(rounds=10, requests=100, clients=1000)
 _COUNTED = Effort(rounds=1, requests=100, clients=50)
+_TURNS, _FEW_TURNS = 8, 3
 
 
 def main() -> None:
     """Verify that every stack does its job, measure, and print the tables."""
     arguments = _arguments()
+    if arguments.served:
+        served(arguments.rounds or (_FEW_TURNS if arguments.quick else _TURNS), _progress)
+        return
     standard = _COUNTED if arguments.instructions else _QUICK if arguments.quick else _FULL
     effort = Effort(
         rounds=arguments.rounds or standard.rounds,
         requests=arguments.requests or standard.requests,
         clients=arguments.clients or standard.clients,
     )
-    chosen = contests(arguments.only)
-    if not chosen:
-        sys.exit(f"nothing is called {arguments.only.pattern!r}")
     load_before, _, _ = os.getloadavg()
-    asyncio.run(_verify(chosen))
-    if arguments.instructions:
-        counts = count(arguments.only.pattern, effort, _progress)
-        tables = [count_table(contest, counts[contest.title]) for contest in chosen]
-    else:
-        tables = [time_table(contest, _measure(contest, effort)) for contest in chosen]
+    with databases() as fresh:
+        chosen = contests(arguments.only, None if arguments.instructions else fresh)
+        if not chosen:
+            sys.exit(f"nothing is called {arguments.only.pattern!r}")
+        asyncio.run(_verify(chosen))
+        if arguments.instructions:
+            counts = count(arguments.only.pattern, effort, _progress)
+            tables = [count_table(contest, counts[contest.title]) for contest in chosen]
+        else:
+            tables = [time_table(contest, _measure(contest, effort)) for contest in chosen]
     _progress("done")
     print("", preamble(effort, load_before), *tables, sep="\n\n")
 
@@ -52,7 +60,7 @@ def _measure(contest: Contest, effort: Effort) -> Costs:
     def after(number: int) -> None:
         _progress(f"measuring {contest.title}: round {number} of {effort.rounds}")
 
-    return asyncio.run(measure(contest.entries, effort, after))
+    return asyncio.run(measure(contest.entries, effort, after, contest.run))
 
 
 def _progress(text: str) -> None:
@@ -75,6 +83,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a glance, in a few seconds")
     parser.add_argument(
         "--instructions", action="store_true", help="count instructions, with valgrind"
+    )
+    parser.add_argument(
+        "--served",
+        action="store_true",
+        help="what a real server serves, in less than three minutes; needs wrk",
     )
     return parser.parse_args()
 

@@ -1,14 +1,13 @@
 """Contests: which stacks are compared with which."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 from tests.benchmarks import today
-from tests.benchmarks.frames import Frame, fastapi, plain_asgi
-from tests.benchmarks.measure import Entry
+from tests.benchmarks.contest import Contest, bare, entries
+from tests.benchmarks.frames import fastapi, plain_asgi
 from tests.benchmarks.ours import full_stack, our_stacks, rate_limit
-from tests.benchmarks.stacks import Stack
+from tests.benchmarks.peers.place import Databases
+from tests.benchmarks.rate_limits import rate_limits_in_memory, rate_limits_on_redis
 
 _ASSEMBLED = (
     "`assembled` is SlowAPIASGIMiddleware with its header fields, the instrumentator, a middleware "
@@ -17,60 +16,31 @@ _ASSEMBLED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Contest:
-    """One table.
+def contests(pattern: re.Pattern[str], databases: Databases | None = None) -> list[Contest]:
+    """Return everything that is compared, between the stacks whose `TABLE: NAME` matches.
 
-    Attributes:
-        title: What is compared.
-        entries: Who takes part; the first is the bare app.
-        yardstick: The name of the entry that the others are shown as a share of.
-        whole: Whether that is a share of the whole cost rather than of what is added to the bare
-            app's: refusals add nothing, they come instead.
-        note: What a reader of the table should know.
+    Args:
+        pattern: A regular expression.
+        databases: Where stacks with a store put it; without them, those stacks stay out.
     """
-
-    title: str
-    entries: tuple[Entry, ...]
-    yardstick: str
-    whole: bool = False
-    note: str = ""
-
-    @property
-    def bare(self) -> str:
-        """The name of the bare app's entry."""
-        return self.entries[0].stack.name
-
-    def only(self, matches: Callable[[str], object]) -> "Contest | None":
-        """Return the contest between the entries that match; None if there are none.
-
-        The bare app and the yardstick take part in any case.
-        """
-        chosen = [entry for entry in self.entries if matches(f"{self.title}: {entry.stack.name}")]
-        if not chosen:
-            return None
-        needed = {self.bare, self.yardstick, *(entry.stack.name for entry in chosen)}
-        kept = tuple(entry for entry in self.entries if entry.stack.name in needed)
-        return replace(self, entries=kept)
-
-
-def contests(pattern: re.Pattern[str]) -> list[Contest]:
-    """Return everything that is compared, between the stacks whose `TABLE: NAME` matches."""
-    found = (contest.only(pattern.search) for contest in _all())
+    known = [*_guards(), *rate_limits_in_memory()]
+    if databases is not None:
+        known += rate_limits_on_redis(databases)
+    found = (contest.only(pattern.search) for contest in known)
     return [contest for contest in found if contest is not None]
 
 
-def _all() -> list[Contest]:
+def _guards() -> list[Contest]:
     return [
         Contest(
             "Plain ASGI",
-            _entries(*_bare(plain_asgi), *our_stacks(plain_asgi)),
+            entries(*bare(plain_asgi), *our_stacks(plain_asgi)),
             full_stack(plain_asgi).name,
         ),
         Contest(
             "FastAPI",
-            _entries(
-                *_bare(fastapi),
+            entries(
+                *bare(fastapi),
                 *our_stacks(fastapi),
                 *today.PARTS,
                 today.DECORATOR_STACK,
@@ -83,8 +53,8 @@ def _all() -> list[Contest]:
         Contest(
             "FastAPI, refusing with 429",
             (
-                *_entries(_bare(fastapi)[0]),
-                *_entries(
+                *entries(bare(fastapi)[0]),
+                *entries(
                     rate_limit(fastapi),
                     full_stack(fastapi),
                     today.SLOWAPI_DECORATOR,
@@ -97,12 +67,3 @@ def _all() -> list[Contest]:
             whole=True,
         ),
     ]
-
-
-def _entries(*stacks: Stack, refuse: bool = False) -> tuple[Entry, ...]:
-    return tuple(Entry(stack, refuse) for stack in stacks)
-
-
-def _bare(frame: Frame) -> tuple[Stack, Stack]:
-    # The second shows what nothing at all seems to cost: the noise of the run.
-    return Stack("bare", lambda _: frame(), ()), Stack("bare again", lambda _: frame(), ())

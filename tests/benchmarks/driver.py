@@ -3,11 +3,15 @@
 import asyncio
 import gzip
 import random
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from time import perf_counter, process_time
 from typing import Any, cast
+
+from asgi_lifespan import LifespanManager
+from fastapi import FastAPI
 
 from asgi_guard._asgi import ASGIApp, Message, Scope
 from tests.benchmarks.frames import HELLO
@@ -17,6 +21,7 @@ Address = tuple[str, int]
 _FIRST_CLIENT = IPv4Address("10.0.0.1")
 _PORT = 40_000
 _AT_ONCE = 16  # a busy server finds several requests in each turn of the event loop
+_LINES = 32
 _HEADERS = (
     (b"host", b"api.example.com"),
     (b"user-agent", b"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
@@ -80,9 +85,9 @@ def request(client: Address, path: str = HELLO) -> Scope:
     }
 
 
-async def run(app: ASGIApp, clients: Iterable[Address]) -> Cost:
+async def run(app: ASGIApp, clients: Sequence[Address]) -> Cost:
     """Send one request for each of these clients, a few in each turn of the loop, and measure."""
-    call = cast("Callable[..., Coroutine[Any, Any, None]]", app)
+    call = _coroutine_function(app)
     scopes = [request(client) for client in clients]
     create_task = asyncio.get_running_loop().create_task
     wall, cpu = perf_counter(), process_time()
@@ -92,6 +97,41 @@ async def run(app: ASGIApp, clients: Iterable[Address]) -> Cost:
             await task
     cpu, wall = process_time() - cpu, perf_counter() - wall
     return Cost(cpu / len(scopes), wall / len(scopes))
+
+
+async def run_in_lines(app: ASGIApp, clients: Sequence[Address]) -> Cost:
+    """Send one request for each of these clients, with so many always under way, and measure.
+
+    For apps that wait for something: on each line the next request comes when the one before it
+    has been answered, as on a connection that is kept alive.
+    """
+    call = _coroutine_function(app)
+    scopes = [request(client) for client in clients]
+    waiting = iter(scopes)
+    create_task = asyncio.get_running_loop().create_task
+
+    async def line() -> None:
+        for scope in waiting:
+            await create_task(call(scope, _receive, _send))
+
+    wall, cpu = perf_counter(), process_time()
+    await asyncio.gather(*(line() for _ in range(_LINES)))
+    cpu, wall = process_time() - cpu, perf_counter() - wall
+    return Cost(cpu / len(scopes), wall / len(scopes))
+
+
+Run = Callable[[ASGIApp, Sequence[Address]], Awaitable[Cost]]
+"""A way of sending requests."""
+
+
+@asynccontextmanager
+async def started(app: ASGIApp) -> AsyncIterator[ASGIApp]:
+    """Start an app up and shut it down, as a server does, if it is one that may need that."""
+    if isinstance(app, FastAPI):
+        async with LifespanManager(app):
+            yield app
+    else:
+        yield app
 
 
 async def exchange(app: ASGIApp, client: Address, path: str = HELLO) -> Answer:
@@ -107,6 +147,10 @@ async def exchange(app: ASGIApp, client: Address, path: str = HELLO) -> Answer:
     if fields.get("content-encoding") == "gzip":
         body = gzip.decompress(body)
     return Answer(sent[0]["status"], fields, body)
+
+
+def _coroutine_function(app: ASGIApp) -> Callable[..., Coroutine[Any, Any, None]]:
+    return cast("Callable[..., Coroutine[Any, Any, None]]", app)
 
 
 async def _receive() -> Message:

@@ -54,17 +54,18 @@ def figures(costs: Costs, name: str, bare: str, yardstick: str, *, whole: bool) 
     """
     rounds = list(zip(costs[name], costs[bare], costs[yardstick], strict=True))
     return Figures(
-        cpu=_figure(own.cpu * _MICRO for own, _, _ in rounds),
-        added=_figure((own.cpu - base.cpu) * _MICRO for own, base, _ in rounds),
-        added_wall=_figure((own.wall - base.wall) * _MICRO for own, base, _ in rounds),
-        ratio=_figure(own.cpu / base.cpu for own, base, _ in rounds),
-        share=_figure(
+        cpu=figure(own.cpu * _MICRO for own, _, _ in rounds),
+        added=figure((own.cpu - base.cpu) * _MICRO for own, base, _ in rounds),
+        added_wall=figure((own.wall - base.wall) * _MICRO for own, base, _ in rounds),
+        ratio=figure(own.cpu / base.cpu for own, base, _ in rounds),
+        share=figure(
             own.cpu / other.cpu if whole else (own.cpu - base.cpu) / (other.cpu - base.cpu)
             for own, base, other in rounds
         ),
     )
 
 
-def _figure(values: Iterable[float]) -> Figure:
+def figure(values: Iterable[float]) -> Figure:
+    """Return the median of what was measured, with its range."""
     low, median, high = quantiles(values, n=4)
     return Figure(median, low, high)

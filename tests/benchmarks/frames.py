@@ -2,10 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.params import Depends
 
 from asgi_guard import CircuitOpen
 from asgi_guard._asgi import ASGIApp, Receive, Scope, Send
@@ -21,6 +23,7 @@ _TURNS = 5
 
 Endpoint = Callable[..., Awaitable[dict[str, Any]]]
 Frame = Callable[[], ASGIApp]
+Close = Callable[[], Awaitable[object]]
 
 
 class Crowd:
@@ -61,10 +64,25 @@ def plain_asgi() -> ASGIApp:
     return app
 
 
-def fastapi(hello: Endpoint = hello) -> FastAPI:
-    """Return a FastAPI app, with its smallest route or another one in its place."""
-    app = FastAPI()
-    app.get(HELLO)(hello)
+def fastapi(
+    hello: Endpoint = hello, *, closes: Close | None = None, dependencies: Sequence[Depends] = ()
+) -> FastAPI:
+    """Return a FastAPI app, with its smallest route or another one in its place.
+
+    Args:
+        hello: The route.
+        closes: What to call when the app shuts down.
+        dependencies: Dependencies of the route.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        if closes is not None:
+            await closes()
+
+    app = FastAPI(lifespan=lifespan)
+    app.get(HELLO, dependencies=dependencies)(hello)
     app.get(CROWD)(Crowd().count)
     app.get(BROKEN)(broken)
     return app

@@ -9,10 +9,11 @@ import gc
 import random
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from asgi_guard._asgi import ASGIApp
-from tests.benchmarks.driver import Address, Cost, addresses, exchange, pick, run
+from tests.benchmarks.driver import Address, Cost, Run, addresses, exchange, pick, run, started
 from tests.benchmarks.promises import BrokenPromiseError
 from tests.benchmarks.stacks import LOOSE, TIGHT, Stack
 
@@ -56,24 +57,37 @@ Costs = dict[str, list[Cost]]
 """What a request cost in each round, by the name of the stack."""
 
 
-async def measure(entries: Sequence[Entry], effort: Effort, after: Callable[[int], None]) -> Costs:
+async def measure(
+    entries: Sequence[Entry], effort: Effort, after: Callable[[int], None], run: Run = run
+) -> Costs:
     """Measure all entries, in turns and in another order each time.
 
     Args:
         entries: Who takes part.
         effort: How much is measured.
         after: Is told the number of each round that is over.
+        run: How requests are sent.
 
     Raises:
         BrokenPromiseError: A stack has answered with another status than its entry says.
     """
+    async with AsyncExitStack() as until_the_end:
+        apps = [
+            (entry, await until_the_end.enter_async_context(started(entry.build())))
+            for entry in entries
+        ]
+        return await _measure(apps, effort, after, run)
+
+
+async def _measure(
+    apps: list[tuple[Entry, ASGIApp]], effort: Effort, after: Callable[[int], None], run: Run
+) -> Costs:
     clients = addresses(effort.clients)
-    apps = [(entry, entry.build()) for entry in entries]
     for _, app in apps:
         await run(app, clients)  # everybody is known from here on, and over a tight quota
     gc.collect()
     gc.freeze()
-    costs: Costs = {entry.stack.name: [] for entry in entries}
+    costs: Costs = {entry.stack.name: [] for entry, _ in apps}
     shuffle = random.Random(_SEED).shuffle
     for number in range(effort.rounds):
         senders = pick(clients, effort.requests, seed=number)

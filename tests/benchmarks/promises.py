@@ -4,9 +4,9 @@ import asyncio
 import json
 
 from asgi_guard._asgi import ASGIApp
-from tests.benchmarks.driver import Address, Answer, addresses, exchange
+from tests.benchmarks.driver import Address, Answer, addresses, exchange, started
 from tests.benchmarks.frames import BROKEN, CROWD
-from tests.benchmarks.stacks import LOOSE, TIGHT, Build, Promise, Stack
+from tests.benchmarks.stacks import LOOSE, TIGHT, Build, Promise, Settings, Stack
 
 ALICE: Address
 BOB: Address
@@ -32,17 +32,34 @@ async def verify(stack: Stack) -> None:
 
 async def serves(build: Build) -> None:
     """The app is reached."""
-    answer = await _ask(build(LOOSE), 200)
+    async with started(build(LOOSE)) as app:
+        answer = await _ask(app, 200)
     _require(json.loads(answer.body) == {"hello": "world"}, f"the body is {answer.body!r}")
+
+
+async def limits(build: Build) -> None:
+    """A client over its quota is refused; another one is not."""
+    await _refused(build)
 
 
 async def throttles(build: Build) -> None:
     """A client over its quota is refused and told when to come back; another one is not."""
-    app = build(TIGHT)
-    await _ask(app, 200, ALICE)
-    refused = await _ask(app, 429, ALICE)
+    refused = await _refused(build)
     _require("retry-after" in refused.headers, "a refusal has no Retry-After")
-    await _ask(app, 200, BOB)
+
+
+async def limits_by_each(build: Build) -> None:
+    """Each of several limits holds, not only the shortest."""
+    for quotas in (("1000000/minute", "1/hour", "1000000/day"), ("9/minute", "99/hour", "1/day")):
+        await _refused(build, Settings(quotas, at_once=1))
+
+
+async def _refused(build: Build, settings: Settings = TIGHT) -> Answer:
+    async with started(build(settings)) as app:
+        await _ask(app, 200, ALICE)
+        refused = await _ask(app, 429, ALICE)
+        await _ask(app, 200, BOB)
+    return refused
 
 
 async def caps(build: Build) -> None:
@@ -64,8 +81,9 @@ def shows(*fields: str) -> Promise:
     """Promise header fields, on answers and on refusals alike."""
 
     async def shows_fields(build: Build) -> None:
-        app = build(TIGHT)
-        for answer in (await _ask(app, 200), await _ask(app, 429)):
+        async with started(build(TIGHT)) as app:
+            answers = (await _ask(app, 200), await _ask(app, 429))
+        for answer in answers:
             missing = [field for field in fields if field not in answer.headers]
             _require(not missing, f"a {answer.status} lacks the header fields {missing}")
 

@@ -5,13 +5,14 @@ import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
-from tests.benchmarks.contests import Contest
+from tests.benchmarks.contest import Contest
 from tests.benchmarks.figures import Figure, Figures, figures
 from tests.benchmarks.measure import Costs, Effort
 
 _PACKAGES = (
     *("asgi-guard", "fastapi", "starlette", "prometheus-client"),
     *("slowapi", "limits", "prometheus-fastapi-instrumentator"),
+    *("fastapi-limiter", "pyrate-limiter", "throttled-py", "asgi-ratelimit", "redis"),
 )
 _EXPLANATION = (
     "CPU time in µs a request. Stacks are compared within each round; shown are medians over the "
@@ -23,12 +24,19 @@ Row = Sequence[str]
 
 def preamble(effort: Effort, load_before: float) -> str:
     """Tell what was run on what."""
-    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    return (
+        f"{machine(_PACKAGES, load_before)}; {effort.rounds} rounds of {effort.requests} requests, "
+        f"{effort.clients} clients."
+    )
+
+
+def machine(packages: Sequence[str], load_before: float) -> str:
+    """Tell where something was run, and with which packages."""
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
     return (
         f"{platform.python_implementation()} {platform.python_version()} on {platform.machine()}, "
         f"{os.cpu_count()} CPUs, load average {load_before:.2f} before and "
-        f"{os.getloadavg()[0]:.2f} after; {packages}; {effort.rounds} rounds of {effort.requests} "
-        f"requests, {effort.clients} clients."
+        f"{os.getloadavg()[0]:.2f} after; {versions}"
     )
 
 
@@ -84,10 +92,11 @@ def _share(contest: Contest) -> str:
 
 def _section(contest: Contest, rows: Sequence[Row], explanation: str) -> str:
     text = f"{explanation} {contest.note}".strip()
-    return f"## {contest.title}\n\n{_markdown(rows)}\n\n{text}"
+    return f"## {contest.title}\n\n{markdown(rows)}\n\n{text}"
 
 
-def _markdown(rows: Sequence[Row]) -> str:
+def markdown(rows: Sequence[Row]) -> str:
+    """Return a table; its first row is the header."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     header, *body = (_line(row, widths) for row in rows)
     rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]

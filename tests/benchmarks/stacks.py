@@ -11,17 +11,23 @@ class Settings:
     """What every stack is built with.
 
     Attributes:
-        quota: Requests of one client, in the notation that all stacks share.
+        quotas: Requests of one client, in the notation that all stacks share, the shortest period
+            first; where a stack has one limit, it is the first of them.
         at_once: Requests inside at once.
     """
 
-    quota: str
+    quotas: tuple[str, ...]
     at_once: int
 
+    @property
+    def quota(self) -> str:
+        """The one limit."""
+        return self.quotas[0]
 
-LOOSE = Settings(quota="1000000/minute", at_once=10_000)
+
+LOOSE = Settings(quotas=("1000000/minute", "10000000/hour", "100000000/day"), at_once=10_000)
 """Everything is counted and nothing refused."""
-TIGHT = Settings(quota="1/year", at_once=1)
+TIGHT = Settings(quotas=("1/day", "2/month", "3/year"), at_once=1)
 """A client's second request is refused, and there is never more than one inside."""
 
 Build = Callable[[Settings], ASGIApp]
