@@ -79,7 +79,7 @@ class RateLimitLayer(Layer):
 
     def _run(self, rule: Rule, tally: RuleTally) -> RunningRule:
         mode = rule.on_store_failure or self._settings.on_store_failure
-        running = RunningRule(rule, self._store, mode, tally)
+        running = RunningRule(rule, self._store, mode, tally, self._settings.workers)
         if mode == "local" and not self._is_local:
             running.keep_spare(rule, self._here, self._settings.workers)
         return running

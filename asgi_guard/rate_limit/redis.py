@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha1
 from importlib.resources import files
 from itertools import islice
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 from weakref import WeakKeyDictionary
 
 from redis.exceptions import NoScriptError
@@ -53,6 +53,9 @@ class RedisStore:
     Raises:
         ConfigurationError: The target is neither, or the prefix is wrong.
     """
+
+    grants_leases: ClassVar[bool] = True
+    """Workers may take several units of a key at once."""
 
     def __init__(self, target: "str | Client", *, prefix: str = "asgi_guard") -> None:
         check_name("RedisStore.prefix", prefix)

@@ -59,6 +59,10 @@ class Rule:
             async, from scope to True or False; default None: nobody.
         on_store_failure: What holds while the store gives no answer: `"local"`, `"admit"` or
             `"refuse"`; default None for what the `RateLimit` says.
+        lease: Units of a key that a worker may take from Redis at once, to decide by itself until
+            they are used, from 2 up; default 0: each unit is asked for. Of one key up to
+            `workers * (lease - 1)` units may be held by workers that do not need them, and so may
+            as many be used in the period after the one they were taken in.
         quota_ttl: Seconds for which an answer of the quota function holds, from 0 (it is asked for
             every request) up; default 60.
         default_quota: What holds where the quota function fails, for keys whose last answer is not
@@ -79,6 +83,7 @@ class Rule:
     algorithm: Algorithm | None = None
     exempt: Exempt | None = None
     on_store_failure: OnStoreFailure | None = None
+    lease: int = 0
     quota_ttl: float = 60.0
     default_quota: str | Quota | None = None
 
@@ -99,6 +104,8 @@ class Rule:
         else:
             check_count("Rule.cost", self.cost, least=0, most=LARGEST)
         object.__setattr__(self, "exempt", check_exempt("Rule.exempt", self.exempt))
+        if self.lease != 0:
+            check_count("Rule.lease", self.lease, least=2, most=LARGEST)
         if self.on_store_failure not in {None, *FAILURE_MODES}:
             raise ConfigurationError(
                 "Rule.on_store_failure",

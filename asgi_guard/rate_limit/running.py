@@ -6,6 +6,7 @@ from math import ceil
 from typing import Any
 
 from asgi_guard._asgi import Scope
+from asgi_guard.errors import ConfigurationError
 from asgi_guard.rate_limit.counters import MemoryCounter  # noqa: TC001
 from asgi_guard.rate_limit.decision import Decided
 from asgi_guard.rate_limit.fields import Field, RuleFields
@@ -75,10 +76,12 @@ class RunningRule:
     key: Callable[[Scope], str | None]
     cost: int
 
-    def __init__(self, rule: Rule, store: Store, mode: OnStoreFailure, tally: RuleTally) -> None:
+    def __init__(
+        self, rule: Rule, store: Store, mode: OnStoreFailure, tally: RuleTally, workers: int = 1
+    ) -> None:
         quota = rule.whole_quota
         self.name: str = rule.label
-        self.counter: Counter = store.counter(rule.label, quota, rule.counting)
+        self.counter: Counter = open_counter(store, rule, workers)
         self.hit: Any = getattr(self.counter, "hit", None)  # of a counter in this process
         self.fields: RuleFields = RuleFields(rule.label, quota)
         self.policy: Field = self.fields.policy_field
@@ -99,6 +102,22 @@ class RunningRule:
         algorithm = rule.counting
         exact = algorithm == "moving-window"  # of which a process has no counter of ours
         self.spare = store.counter(rule.label, share, "sliding-window" if exact else algorithm)
+
+
+def open_counter(store: Store, rule: Rule, workers: int) -> Counter:
+    """Return the counter of a rule.
+
+    Raises:
+        ConfigurationError: The store cannot count so.
+    """
+    if not rule.lease:
+        return store.counter(rule.label, rule.whole_quota, rule.counting)
+    if not getattr(store, "grants_leases", False):
+        raise ConfigurationError("Rule.lease", rule.lease, "0, but for rules that count in Redis")
+    lending: Any = store
+    return lending.counter(
+        rule.label, rule.whole_quota, rule.counting, lease=rule.lease, workers=workers
+    )
 
 
 def refused_by(

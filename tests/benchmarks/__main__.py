@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from tests.benchmarks.contest import Contest
 from tests.benchmarks.contests import contests
 from tests.benchmarks.instructions import count
+from tests.benchmarks.keys import keys_table, measure_keys
 from tests.benchmarks.measure import Costs, Effort, measure
 from tests.benchmarks.peers.place import databases
 from tests.benchmarks.promises import verify
@@ -25,6 +26,9 @@ _TURNS, _FEW_TURNS = 8, 3
 def main() -> None:
     """Verify that every stack does its job, measure, and print the tables."""
     arguments = _arguments()
+    if arguments.keys:
+        print("", keys_table(measure_keys(arguments.keys, _progress)), sep="\n\n")
+        return
     if arguments.served:
         served(arguments.rounds or (_FEW_TURNS if arguments.quick else _TURNS), _progress)
         return
@@ -88,6 +92,9 @@ def _arguments() -> argparse.Namespace:
         "--served",
         action="store_true",
         help="what a real server serves, in less than three minutes; needs wrk",
+    )
+    parser.add_argument(
+        "--keys", type=_from(100_000), help="what so many keys take in this process"
     )
     return parser.parse_args()
 

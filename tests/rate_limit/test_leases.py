@@ -4,15 +4,19 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from asgi_guard import Quota
+from asgi_guard import ConfigurationError, Quota, RateLimit, Rule
 from asgi_guard.rate_limit.algorithms import Algorithm
+from asgi_guard.rate_limit.layer import RateLimitLayer
 from asgi_guard.rate_limit.redis import RedisCounter, RedisStore
+from asgi_guard.shell import Shell
+from tests.driver import get, hello
 from tests.stores.redis_server import RedisServer, RedisServers
 
 LONG = 1e7
@@ -155,3 +159,28 @@ async def test_who_leaves_takes_no_lease_along(server: RedisServer) -> None:
         before = server.calls("evalsha")
         assert all([await admitted(store, counter) for _ in range(10)])
         assert server.calls("evalsha") - before <= 3
+
+
+async def test_a_rule_may_have_a_lease(server: RedisServer) -> None:
+    """Then most requests do without a trip."""
+    rule = Rule("1000/year", lease=10, name=uuid4().hex)
+    layer = RateLimitLayer(RateLimit(rule, store=server.url, store_timeout=5.0))
+    guarded = Shell(layer, hello, [layer])
+    before = server.calls("evalsha")
+    for _ in range(100):
+        assert (await get().run(guarded)).status == 200
+    assert server.calls("evalsha") - before <= 11
+    await layer.aclose()
+
+
+@pytest.mark.parametrize("lease", [-1, 1, 1.5, "2", True])
+def test_a_lease_is_of_two_units_at_least(lease: Any) -> None:
+    """Or none at all."""
+    with pytest.raises(ConfigurationError, match=r"Rule\.lease is .*; allowed: a whole number"):
+        Rule("5/hour", lease=lease)
+
+
+def test_only_redis_grants_leases() -> None:
+    """In this process there is nothing to save."""
+    with pytest.raises(ConfigurationError, match=r"Rule\.lease is 5; allowed: 0, but for rules"):
+        RateLimit(Rule("5/hour", lease=5))
