@@ -53,12 +53,15 @@ def draft_fields(rules: Sequence[HasFields], decisions: Sequence[Decided]) -> tu
         own = rules[0].fields
         _, left, seconds, _ = decisions[0]
         return own.policy_field, (b"ratelimit", own.state % (left, ceil(seconds)))
-    tightest = sorted(zip(rules, decisions, strict=True), key=lambda pair: pair[1][1])
-    policy = b", ".join(rule.fields.policy for rule, _ in tightest)
-    state = b", ".join(
-        rule.fields.state % (remaining, ceil(reset)) for rule, (_, remaining, reset, _) in tightest
-    )
-    return (b"ratelimit-policy", policy), (b"ratelimit", state)
+    tightest = [(decided[1], place) for place, decided in enumerate(decisions)]
+    tightest.sort()
+    policies: list[bytes] = []
+    states: list[bytes] = []
+    for left, place in tightest:
+        own = rules[place].fields
+        policies.append(own.policy)
+        states.append(own.state % (left, ceil(decisions[place][2])))
+    return (b"ratelimit-policy", b", ".join(policies)), (b"ratelimit", b", ".join(states))
 
 
 def legacy_fields(rules: Sequence[HasFields], decisions: Sequence[Decided]) -> tuple[Field, ...]:
