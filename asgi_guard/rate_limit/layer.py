@@ -51,6 +51,7 @@ class RateLimitLayer(Layer):
         self._now = self._here.clock
         self._timeout = settings.store_timeout
         self._outages: WeakKeyDictionary[asyncio.AbstractEventLoop, Outage] = WeakKeyDictionary()
+        self._last_outage: tuple[asyncio.AbstractEventLoop | None, Outage | None] = (None, None)
         self._settings = settings
         self.has_open: bool = not self._is_local
         self._probed = settings.rules[0].counting  # an algorithm that the store has
@@ -97,6 +98,7 @@ class RateLimitLayer(Layer):
 
     async def aclose(self) -> None:
         """Close the store, if it is this guard's own."""
+        self._last_outage = (None, None)
         outage = self._outages.pop(asyncio.get_running_loop(), None)
         if outage is not None:
             await outage.aclose()
@@ -241,6 +243,9 @@ class RateLimitLayer(Layer):
 
     def _outage(self) -> Outage:
         loop = asyncio.get_running_loop()
+        known, last = self._last_outage
+        if known is loop and last is not None:
+            return last
         outage = self._outages.get(loop)
         if outage is None:
             counter = self._store.counter("asgi_guard probe", _PROBE, self._probed)
@@ -249,4 +254,5 @@ class RateLimitLayer(Layer):
                 return await self._store.hit([(counter, "probe", 1)], within=self._timeout)
 
             outage = self._outages[loop] = Outage(probe)
+        self._last_outage = (loop, outage)
         return outage

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha1
 from importlib.resources import files
 from itertools import islice
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 from weakref import WeakKeyDictionary
 
 from redis.exceptions import NoScriptError
@@ -32,6 +32,7 @@ _SHA = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 _NUMBERS: dict[str, int] = {"sliding-window": 1, "fixed-window": 2, "token-bucket": 3}
 _MICROSECOND = 1e-6
 _MOST_TOGETHER = 64  # a script must not keep the server from others for long
+_PATIENCE = 1.0  # seconds, where nobody says how long to wait
 _PARTING = 0.5  # seconds for giving back at shutdown what was not used
 
 
@@ -65,6 +66,8 @@ class RedisStore:
         self._connect = connector(target)
         self._owns = isinstance(target, str)
         self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
+        # The loop that asked last and its line; one attribute, for loops in several threads.
+        self._last: tuple[asyncio.AbstractEventLoop | None, Any] = (None, None)
 
     def counter(
         self,
@@ -106,16 +109,30 @@ class RedisStore:
         """Charge all counters, or none of them if one refuses; see `Store.hit`."""
         if not charges:
             return []
-        line = self._lines.get(asyncio.get_running_loop())
-        if line is None:
-            line = self._lines[asyncio.get_running_loop()] = _Line(self._connect())
-        return await line.decide(charges, 1.0 if within is None else within)
+        loop, line = self._last
+        if loop is not asyncio.get_running_loop():
+            line = self._line()
+        decisions: Sequence[Decision] = await line.decide(
+            charges, _PATIENCE if within is None else within
+        )
+        return decisions
 
     async def aclose(self) -> None:
         """Close the connection of this event loop."""
-        line = self._lines.pop(asyncio.get_running_loop(), None)
+        loop = asyncio.get_running_loop()
+        line = self._lines.pop(loop, None)
+        if self._last[0] is loop:
+            self._last = (None, self._last[1])
         if line is not None:
             await line.aclose(close_client=self._owns)
+
+    def _line(self) -> "_Line":
+        loop = asyncio.get_running_loop()
+        line = self._lines.get(loop)
+        if line is None:
+            line = self._lines[loop] = _Line(self._connect())
+        self._last = (loop, line)
+        return line
 
 
 @dataclass(frozen=True, slots=True)
