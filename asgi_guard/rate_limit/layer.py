@@ -10,7 +10,9 @@ from weakref import WeakKeyDictionary
 from asgi_guard._asgi import is_preflight
 from asgi_guard.errors import StoreUnavailable
 from asgi_guard.exchange import Exchange
+from asgi_guard.keys import client_ip
 from asgi_guard.matching import Matcher, compile_matcher
+from asgi_guard.rate_limit.advice import Advice
 from asgi_guard.rate_limit.charging import Charging
 from asgi_guard.rate_limit.decision import Decided
 from asgi_guard.rate_limit.exempt import Exemptions, parse_exempt
@@ -58,6 +60,10 @@ class RateLimitLayer(Layer):
         self._draft = settings.fields in {"draft-11", "both"}
         self._legacy = settings.fields in {"legacy", "both"}
         self._jitter = settings.jitter
+        self._advice = Advice(
+            keyed_by_address=any(rule.key is client_ip for rule in settings.rules),
+            counts_here=self._is_local,
+        )
         everywhere = parse_exempt("RateLimit.exempt", settings.exempt)
         self._exempt = everywhere.functions
         rules = [self._rule(rule, everywhere) for rule in settings.rules]
@@ -199,6 +205,7 @@ class RateLimitLayer(Layer):
     def _refuse(
         self, exchange: Exchange, refusal: Refusal, wait: float | None, fields: tuple[Field, ...]
     ) -> Admission:
+        self._advice.look(exchange.scope)
         if wait is not None and self._jitter:
             wait *= 1 + random.uniform(0, self._jitter)  # noqa: S311 - it only spreads clients
         return refusal.refuse(exchange, wait, fields)
