@@ -11,6 +11,9 @@ from typing import Generic, TypeVar
 
 from asgi_guard.errors import StoreUnavailable
 
+_BUSY = 0.005  # seconds that a timer is late
+_TO_READ = 0.01
+
 Q = TypeVar("Q")
 A = TypeVar("A")
 
@@ -81,9 +84,14 @@ class Conversation(Generic[Q, A]):
             self._refuse(together, "the store is closed")
 
     async def _ask_together(self, together: list[_Asked[Q, A]]) -> None:
+        deadline = min(each.deadline for each in together)
         try:
-            async with asyncio.timeout_at(min(each.deadline for each in together)):
-                answers = await self._ask([each.question for each in together])
+            async with asyncio.timeout(None) as limit:
+                timer = asyncio.get_running_loop().call_at(deadline, _expire, limit, deadline)
+                try:
+                    answers = await self._ask([each.question for each in together])
+                finally:
+                    timer.cancel()
         except Exception as error:  # noqa: BLE001 - whatever it is, there is no answer
             # Who has gathered meanwhile would wait for what has just failed, and longer than told.
             self._refuse(together, repr(error), error)
@@ -101,3 +109,9 @@ class Conversation(Generic[Q, A]):
                 error = StoreUnavailable(why)
                 error.__cause__ = cause
                 each.answer.set_exception(error)
+
+
+def _expire(limit: asyncio.Timeout, deadline: float) -> None:
+    """End a wait; where the loop was busy meanwhile, the answer may be there, and not be read."""
+    now = asyncio.get_running_loop().time()
+    limit.reschedule(now + _TO_READ if now - deadline > _BUSY else now)

@@ -258,6 +258,20 @@ async def test_a_crowd_that_waits_is_told_together(server: RedisServer) -> None:
         assert app.slowest < BUDGET + SLACK
 
 
+@pytest.mark.parametrize("turns", range(3, 6))
+async def test_a_busy_loop_is_no_outage(server: RedisServer, turns: int) -> None:
+    """A handler that blocks keeps the answer from being read, and not from being there."""
+    async with limited(server.port, "100/year") as app:
+        await app.statuses(1)
+        for left in (98, 97):
+            task = asyncio.ensure_future(app.ask())
+            for _ in range(turns):  # until it has been sent, and not been answered
+                await asyncio.sleep(0)
+            time.sleep(2 * BUDGET)  # noqa: ASYNC251 - as such handlers do
+            assert f"r={left};" in (await task).headers["ratelimit"]
+            assert not app.is_out
+
+
 async def test_any_store_may_be_out() -> None:
     """It says so with StoreUnavailable; any other error is a mistake, and is seen."""
 
