@@ -6,8 +6,7 @@ way, others gather, and are sent as one.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from asgi_guard.errors import StoreUnavailable
 
@@ -17,12 +16,8 @@ _TO_READ = 0.01
 Q = TypeVar("Q")
 A = TypeVar("A")
 
-
-@dataclass(slots=True)
-class _Asked(Generic[Q, A]):
-    question: Q
-    answer: "asyncio.Future[A]"
-    deadline: float
+_Asked: TypeAlias = tuple[Q, asyncio.Future[A], float]
+"""A question, where its answer goes, and when it is too late for one."""
 
 
 class Conversation(Generic[Q, A]):
@@ -51,15 +46,15 @@ class Conversation(Generic[Q, A]):
             StoreUnavailable: There was no answer within that time, or an error instead.
         """
         loop = asyncio.get_running_loop()
-        asked = _Asked[Q, A](question, loop.create_future(), loop.time() + within)
-        self._gathered.append(asked)
+        answer: asyncio.Future[A] = loop.create_future()
+        self._gathered.append((question, answer, loop.time() + within))
         if self._idle is not None:
             if not self._idle.done():
                 self._idle.set_result(None)
             self._idle = None
         elif self._talking is None or self._talking.done():
             self._talking = loop.create_task(self._talk())
-        return await asked.answer
+        return await answer
 
     async def aclose(self) -> None:
         """End the conversation; whoever waits for an answer gets none."""
@@ -75,7 +70,7 @@ class Conversation(Generic[Q, A]):
                 if not self._gathered:
                     self._idle = loop.create_future()
                     await self._idle
-                together = [each for each in self._gathered if not each.answer.done()]
+                together = [each for each in self._gathered if not each[1].done()]
                 together, self._gathered = together[: self._most], together[self._most :]
                 if together:
                     await self._ask_together(together)
@@ -84,31 +79,31 @@ class Conversation(Generic[Q, A]):
             self._refuse(together, "the store is closed")
 
     async def _ask_together(self, together: list[_Asked[Q, A]]) -> None:
-        deadline = min(each.deadline for each in together)
+        deadline = min(until for _, _, until in together)
         try:
             async with asyncio.timeout(None) as limit:
                 timer = asyncio.get_running_loop().call_at(deadline, _expire, limit, deadline)
                 try:
-                    answers = await self._ask([each.question for each in together])
+                    answers = await self._ask([question for question, _, _ in together])
                 finally:
                     timer.cancel()
         except Exception as error:  # noqa: BLE001 - whatever it is, there is no answer
             # Who has gathered meanwhile would wait for what has just failed, and longer than told.
             self._refuse(together, repr(error), error)
         else:
-            for each, answer in zip(together, answers, strict=True):
-                if not each.answer.done():
-                    each.answer.set_result(answer)
+            for (_, waiting, _), answer in zip(together, answers, strict=True):
+                if not waiting.done():
+                    waiting.set_result(answer)
 
     def _refuse(
         self, together: list[_Asked[Q, A]], why: str, cause: Exception | None = None
     ) -> None:
         gathered, self._gathered = self._gathered, []
-        for each in (*together, *gathered):
-            if not each.answer.done():
+        for _, waiting, _ in (*together, *gathered):
+            if not waiting.done():
                 error = StoreUnavailable(why)
                 error.__cause__ = cause
-                each.answer.set_exception(error)
+                waiting.set_exception(error)
 
 
 def _expire(limit: asyncio.Timeout, deadline: float) -> None:

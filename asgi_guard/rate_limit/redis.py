@@ -5,12 +5,11 @@ is on its way travel together with the next question, over one connection for ea
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha1
 from importlib.resources import files
-from itertools import islice
 from typing import Any, ClassVar, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -31,6 +30,7 @@ _SCRIPT = files("asgi_guard.rate_limit").joinpath("redis.lua").read_text("utf-8"
 _SHA = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 _NUMBERS: dict[str, int] = {"sliding-window": 1, "fixed-window": 2, "token-bucket": 3}
 _MICROSECOND = 1e-6
+_ANSWER = 5  # numbers for each charge
 _MOST_TOGETHER = 64  # a script must not keep the server from others for long
 _PATIENCE = 1.0  # seconds, where nobody says how long to wait
 _PARTING = 0.5  # seconds for giving back at shutdown what was not used
@@ -112,9 +112,12 @@ class RedisStore:
         loop, line = self._last
         if loop is not asyncio.get_running_loop():
             line = self._line()
-        decisions: Sequence[Decision] = await line.decide(
-            charges, _PATIENCE if within is None else within
-        )
+        patience = _PATIENCE if within is None else within
+        for counter, _, _ in charges:
+            if counter.lease:
+                leased: Sequence[Decision] = await line.decide_with_leases(charges, patience)
+                return leased
+        decisions: Sequence[Decision] = await line.ask((charges, None), patience)
         return decisions
 
     async def aclose(self) -> None:
@@ -145,12 +148,21 @@ class RedisCounter:
         window: Seconds after which a unit that was taken is worth nothing any more; None for the
             end of the server's window.
         lease: Units that are taken at once, 0 or 1 for no more than are used.
+        key_bytes: The same as `key`, as it is sent.
+        numbers_of_one: What is sent for a charge of one unit.
     """
 
     key: str
     numbers: bytes
     window: float | None
     lease: int = 0
+    key_bytes: bytes = field(init=False)
+    numbers_of_one: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Prepare what most charges consist of."""
+        object.__setattr__(self, "key_bytes", self.key.encode())
+        object.__setattr__(self, "numbers_of_one", self.numbers + b" 1 0")
 
 
 class _Line:
@@ -159,7 +171,8 @@ class _Line:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._leases = Leases()
-        self._talk: Conversation[_Question, list[_Answer]] = Conversation(self._ask, _MOST_TOGETHER)
+        self._talk: Conversation[_Question, list[Any]] = Conversation(self._ask, _MOST_TOGETHER)
+        self.ask = self._talk.ask
 
     async def aclose(self, *, close_client: bool) -> None:
         back = self._leases.give_back(monotonic())
@@ -170,13 +183,7 @@ class _Line:
         if close_client:
             await self._client.aclose()
 
-    async def decide(self, charges: Sequence[Charge], within: float) -> Sequence[Decision]:
-        for counter, _, _ in charges:
-            if counter.lease:
-                return await self._decide_with_leases(charges, within)
-        return [decision for decision, _ in await self._talk.ask((charges, None), within)]
-
-    async def _decide_with_leases(
+    async def decide_with_leases(
         self, charges: Sequence[Charge], within: float
     ) -> Sequence[Decision]:
         now = monotonic()
@@ -218,37 +225,48 @@ class _Line:
                     lease = Lease(counter, taken, until, decision.remaining, reset_at)
                 self._leases.end(counter.key, key, lease)
 
-    async def _ask(self, questions: "Sequence[_Question]") -> "list[list[_Answer]]":
+    async def _ask(self, questions: "Sequence[_Question]") -> list[list[Any]]:
         keys: list[bytes] = []
         asked: list[bytes] = []
         for charges, extras in questions:
             asked.append(b"%d" % len(charges))
             for place, (counter, key, cost) in enumerate(charges):
-                keys.append((counter.key + key).encode("utf-8", "surrogatepass"))
-                extra = 0 if extras is None else extras[place]
-                asked.append(b"%s %d %d" % (counter.numbers, cost, extra))
+                keys.append(counter.key_bytes + key.encode("utf-8", "surrogatepass"))
+                if extras is None and cost == 1:  # nearly always
+                    asked.append(counter.numbers_of_one)
+                else:
+                    extra = 0 if extras is None else extras[place]
+                    asked.append(b"%s %d %d" % (counter.numbers, cost, extra))
         numbers = b" ".join(asked)
         try:
             answer = await self._client.evalsha(_SHA, len(keys), *keys, numbers)
         except NoScriptError:  # a server that has been restarted, or a new one
             answer = await self._client.eval(_SCRIPT, len(keys), *keys, numbers)
-        answers = iter(answer.split())
-        return [[_answer(answers) for _ in charges] for charges, _ in questions]
+        return _read(list(map(int, answer.split())), questions)
 
 
 _Question: TypeAlias = tuple[Sequence[Charge], Sequence[int] | None]
 """Charges, and the units to take beside each where a lease is wanted."""
 
 _Answer: TypeAlias = tuple[Decision, int]
-"""A decision, and the units that were taken beside it."""
+"""A decision, and the units that were taken beside it; without a lease the decision alone."""
 
 
-def _answer(numbers: Iterator[bytes | str]) -> _Answer:
-    admitted, remaining, reset, retry, taken = map(int, islice(numbers, 5))
-    decision = Decision(
-        admitted == 1,
-        remaining,
-        reset * _MICROSECOND,
-        None if retry < 0 else retry * _MICROSECOND,
-    )
-    return decision, taken
+def _read(numbers: Sequence[int], questions: Sequence[_Question]) -> list[list[Any]]:
+    """Turn the script's numbers into answers, of which a crowd has very many."""
+    answers: list[list[Any]] = []
+    at = 0
+    for charges, extras in questions:
+        found: list[Any] = []
+        for _ in charges:
+            retry = numbers[at + 3]
+            decision = Decision(
+                numbers[at] == 1,
+                numbers[at + 1],
+                numbers[at + 2] * _MICROSECOND,
+                None if retry < 0 else retry * _MICROSECOND,
+            )
+            found.append(decision if extras is None else (decision, numbers[at + 4]))
+            at += _ANSWER
+        answers.append(found)
+    return answers
