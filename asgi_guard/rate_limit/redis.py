@@ -13,8 +13,6 @@ from importlib.resources import files
 from typing import Any, ClassVar, TypeAlias
 from weakref import WeakKeyDictionary
 
-from redis.exceptions import NoScriptError
-
 from asgi_guard._checks import check_name
 from asgi_guard._clock import monotonic
 from asgi_guard.errors import ConfigurationError, StoreUnavailable
@@ -23,7 +21,7 @@ from asgi_guard.rate_limit.conversation import Conversation
 from asgi_guard.rate_limit.decision import Decision
 from asgi_guard.rate_limit.leases import Lease, Leases
 from asgi_guard.rate_limit.quota import Quota
-from asgi_guard.rate_limit.redis_client import Client, connector
+from asgi_guard.rate_limit.redis_client import Client, connector, direct, is_unknown_script
 from asgi_guard.rate_limit.store import Charge
 
 _SCRIPT = files("asgi_guard.rate_limit").joinpath("redis.lua").read_text("utf-8")
@@ -169,7 +167,8 @@ class _Line:
     """One event loop's line to the server, and what it has on lease."""
 
     def __init__(self, client: Client) -> None:
-        self._client = client
+        self._whole = client
+        self._client = direct(client)
         self._leases = Leases()
         self._talk: Conversation[_Question, list[Any]] = Conversation(self._ask, _MOST_TOGETHER)
         self.ask = self._talk.ask
@@ -180,8 +179,10 @@ class _Line:
             with suppress(StoreUnavailable):  # whose units are lost then, until they fade
                 await self._talk.ask((back, None), _PARTING)
         await self._talk.aclose()
-        if close_client:
+        if self._client is not self._whole:
             await self._client.aclose()
+        if close_client:
+            await self._whole.aclose()
 
     async def decide_with_leases(
         self, charges: Sequence[Charge], within: float
@@ -240,7 +241,9 @@ class _Line:
         numbers = b" ".join(asked)
         try:
             answer = await self._client.evalsha(_SHA, len(keys), *keys, numbers)
-        except NoScriptError:  # a server that has been restarted, or a new one
+        except Exception as error:
+            if not is_unknown_script(error):  # to a server that has been restarted, or a new one
+                raise
             answer = await self._client.eval(_SCRIPT, len(keys), *keys, numbers)
         return _read(list(map(int, answer.split())), questions)
 

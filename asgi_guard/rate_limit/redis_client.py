@@ -1,6 +1,6 @@
 """Clients of redis-py, by URL: one server, a cluster, or whatever sentinels watch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -107,3 +107,78 @@ class _Watched:
         await self._master.aclose()
         for each in self._sentinel.sentinels:
             await each.aclose()
+
+
+def is_unknown_script(error: Exception) -> bool:
+    """Tell whether a server does not know the script; clients have an error of their own for it."""
+    return type(error).__name__ == "NoScriptError"
+
+
+def direct(client: Client) -> Client:
+    """Return what does less for each command, where the client is one of a single server.
+
+    A command of redis-py takes a connection out of a pool, looks whether it is alive, and knows
+    what to do with each kind of answer and how to try again: half of what a question costs here.
+    """
+    pool = getattr(client, "connection_pool", None)
+    return client if pool is None else Direct(pool)
+
+
+class Direct:
+    """One connection of a pool's own making, for one command at a time.
+
+    Args:
+        pool: The pool of a client of redis.asyncio or valkey.asyncio.
+    """
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+        self._connection: Any = None
+
+    async def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any:
+        """Run a script that the server knows."""
+        return await self._ask("EVALSHA", sha, numkeys, *keys_and_args)
+
+    async def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any:
+        """Run a script, and let the server know it."""
+        return await self._ask("EVAL", script, numkeys, *keys_and_args)
+
+    async def aclose(self) -> None:
+        """Close the connection, and nothing of the pool's."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+
+    async def _ask(self, *command: Any) -> Any:
+        if self._connection is not None:
+            try:
+                return await self._say(command)
+            except Exception as error:
+                if not _is_lost(error):  # while it lay idle: once more, on a new one
+                    raise
+        self._connection = self._pool.make_connection()
+        return await self._say(command, connect=True)
+
+    async def _say(self, command: Sequence[Any], *, connect: bool = False) -> Any:
+        connection = self._connection
+        try:
+            if connect:
+                await connection.connect()
+            packed = connection.pack_command(*command)
+            await connection.send_packed_command(packed, check_health=False)
+            return await connection.read_response()
+        except BaseException as error:
+            if not _is_answer(error):
+                await self.aclose()
+            raise
+
+
+def _is_answer(error: BaseException) -> bool:
+    """Tell whether this is what the server has said, on a connection that is in order."""
+    return any(kind.__name__ == "ResponseError" for kind in type(error).__mro__)
+
+
+def _is_lost(error: Exception) -> bool:
+    """Tell whether a connection was closed while it lay idle; uvloop says RuntimeError of that."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    return "ConnectionError" in kinds or isinstance(error, RuntimeError)

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+import valkey.asyncio
 from asgi_lifespan import LifespanManager
 from redis.asyncio import Redis
 from starlette.applications import Starlette
@@ -105,6 +106,29 @@ async def test_a_client_of_the_users_own_stays_open(redis_server: RedisServer) -
         assert await ask(store) == [99]
         await store.aclose()
         assert await client.ping()
+
+
+async def test_a_client_of_valkey_will_do(redis_server: RedisServer) -> None:
+    """It has errors of its own."""
+    async with valkey.asyncio.Valkey.from_url(redis_server.url) as client:
+        store = RedisStore(client)
+        assert [await ask(store) for _ in range(3)] == [[99], [98], [97]]
+        with redis_server.control() as control:
+            control.script_flush()
+        assert await ask(store) == [96]
+        await store.aclose()
+
+
+async def test_a_connection_that_was_closed_meanwhile_is_made_again(
+    redis_server: RedisServer,
+) -> None:
+    """Servers close what lies idle: nobody notices."""
+    store = RedisStore(redis_server.url)
+    for left in (99, 98, 97):
+        assert await ask(store) == [left]
+        with redis_server.control() as control:
+            control.client_kill_filter(_type="normal", skipme=True)
+    await store.aclose()
 
 
 async def test_workers_share_their_counters(redis_server: RedisServer) -> None:
