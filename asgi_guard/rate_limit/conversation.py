@@ -6,12 +6,13 @@ way, others gather, and are sent as one.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from asgi_guard.errors import StoreUnavailable
 
 _BUSY = 0.005  # seconds that a timer is late
 _TO_READ = 0.01
+_ALIKE = 0.5  # seconds; those who wait equally long have come at different times
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -34,6 +35,7 @@ class Conversation(Generic[Q, A]):
         self._gathered: list[_Asked[Q, A]] = []
         self._idle: asyncio.Future[None] | None = None
         self._talking: asyncio.Task[None] | None = None
+        self._until = 0.0
 
     async def ask(self, question: Q, within: float) -> A:
         """Ask one question.
@@ -47,7 +49,10 @@ class Conversation(Generic[Q, A]):
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[A] = loop.create_future()
-        self._gathered.append((question, answer, loop.time() + within))
+        until = loop.time() + within
+        self._gathered.append((question, answer, until))
+        if until < self._until:  # of a question under way that may take longer than this one
+            loop.call_at(until, _give_up, answer)
         if self._idle is not None:
             if not self._idle.done():
                 self._idle.set_result(None)
@@ -61,6 +66,7 @@ class Conversation(Generic[Q, A]):
         if self._talking is not None:
             self._talking.cancel()
             await asyncio.wait([self._talking])
+        self._refuse([], "the store is closed")  # to those it has not even begun with
 
     async def _talk(self) -> None:
         loop = asyncio.get_running_loop()
@@ -74,12 +80,19 @@ class Conversation(Generic[Q, A]):
                 together, self._gathered = together[: self._most], together[self._most :]
                 if together:
                     await self._ask_together(together)
+                    self._until = 0.0
         finally:
             self._idle = None
             self._refuse(together, "the store is closed")
 
     async def _ask_together(self, together: list[_Asked[Q, A]]) -> None:
-        deadline = min(until for _, _, until in together)
+        # Who can wait for longer than others does; each of those has said when to give up.
+        untils = [until for _, _, until in together]
+        deadline, self._until = min(untils), max(untils)
+        if self._until - deadline > _ALIKE:
+            deadline = self._until
+            for _, waiting, until in together:
+                asyncio.get_running_loop().call_at(until, _give_up, waiting)
         try:
             async with asyncio.timeout(None) as limit:
                 timer = asyncio.get_running_loop().call_at(deadline, _expire, limit, deadline)
@@ -104,6 +117,11 @@ class Conversation(Generic[Q, A]):
                 error = StoreUnavailable(why)
                 error.__cause__ = cause
                 waiting.set_exception(error)
+
+
+def _give_up(answer: "asyncio.Future[Any]") -> None:
+    if not answer.done():
+        answer.set_exception(StoreUnavailable("no answer in time"))
 
 
 def _expire(limit: asyncio.Timeout, deadline: float) -> None:

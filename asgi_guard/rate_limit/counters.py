@@ -150,7 +150,7 @@ class BucketCounter(MemoryCounter):
 
     def _decide(self, key: str, cost: int, now: float) -> tuple[Decided, float, Shard[Any]]:
         shard, _ = self._shard(key, now)
-        full_at = shard.current.get(shard.place(key)) or shard.faded(key) or now
+        full_at = max(shard.current.get(shard.place(key), now), shard.faded(key))
         full_in = max(0.0, full_at - now)
         decision, full_in = token_bucket(self._count, self._period, self._burst, full_in, cost)
         return decision, full_in, shard

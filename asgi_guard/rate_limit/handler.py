@@ -93,7 +93,7 @@ class RateLimited:
         for place in self._places:
             await place.aclose()
         if self._owns_store:
-            await close_store(self._store)
+            await close_store(self._store, owned=True)
 
     def _place(self, name: str) -> Place:
         try:

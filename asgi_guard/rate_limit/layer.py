@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from asgi_guard.rate_limit.guard import RateLimit
 
 _PROBE = Quota(1000, 1.0)  # which any store can count
+_PROBED_WITHIN = 1.0  # seconds: to connect may take longer than to ask
 _SOON = 1.0  # seconds; how long a store may be out is not known
 
 
@@ -103,13 +104,12 @@ class RateLimitLayer(Layer):
         return list(self._outages.values())
 
     async def aclose(self) -> None:
-        """Close the store, if it is this guard's own."""
+        """Close the store, if it is this guard's own; another gets its leases back."""
         self._last_outage = (None, None)
         outage = self._outages.pop(asyncio.get_running_loop(), None)
         if outage is not None:
             await outage.aclose()
-        if self._owns_store:
-            await close_store(self._store)
+        await close_store(self._store, owned=self._owns_store)
 
     def admit(self, exchange: Exchange) -> Admission:
         """Charge the request, and admit or refuse it."""
@@ -258,7 +258,7 @@ class RateLimitLayer(Layer):
             counter = self._store.counter("asgi_guard probe", _PROBE, self._probed)
 
             async def probe() -> object:
-                return await self._store.hit([(counter, "probe", 1)], within=self._timeout)
+                return await self._store.hit([(counter, "probe", 1)], within=_PROBED_WITHIN)
 
             outage = self._outages[loop] = Outage(probe)
         self._last_outage = (loop, outage)

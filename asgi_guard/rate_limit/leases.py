@@ -3,7 +3,8 @@
 from asgi_guard.rate_limit.decision import Decision
 from asgi_guard.rate_limit.store import Charge, Counter
 
-_MOST = 10_000  # leases in each of two generations; units of those that are dropped are lost
+_MOST = 10_000  # leases at once; who finds no room asks for each unit
+_SWEEP = 1.0  # seconds between looking for leases that are used up
 
 _Name = tuple[str, str]
 
@@ -39,42 +40,57 @@ class Leases:
     """The leases of one worker, by counter and key: so many at most."""
 
     def __init__(self) -> None:
-        self._recent: dict[_Name, Lease] = {}
-        self._older: dict[_Name, Lease] = {}
+        self._leases: dict[_Name, Lease] = {}
         self._asked: set[_Name] = set()
+        self._swept_at = 0.0
 
     def use(self, counter: str, key: str, cost: int, now: float) -> Lease | None:
         """Take units from a lease; return it, or None where there are not enough."""
-        name = counter, key
-        lease = self._recent.get(name) or self._older.get(name)
+        lease = self._leases.get((counter, key))
         if lease is None or lease.units < cost or not cost or now >= lease.until:
             return None
         lease.units -= cost
         return lease
 
-    def begin(self, counter: str, key: str) -> bool:
-        """Tell whether to ask for a lease: not while another request does."""
+    def begin(self, counter: str, key: str, wanted: int, now: float) -> int:
+        """Return how many units to ask for: none while another request asks, or without room."""
         name = counter, key
-        if name in self._asked:
-            return False
+        held = self._leases.get(name)
+        if held is not None and now < held.until:
+            wanted -= held.units
+        if wanted <= 0 or name in self._asked or not (held is not None or self._has_room(now)):
+            return 0
         self._asked.add(name)
-        return True
+        return wanted
 
-    def end(self, counter: str, key: str, lease: Lease | None) -> None:
+    def end(self, counter: str, key: str, lease: Lease | None, now: float) -> None:
         """Take note of the answer; None where there was none."""
         name = counter, key
         self._asked.discard(name)
-        if lease is not None and lease.units:
-            if len(self._recent) >= _MOST:
-                self._older, self._recent = self._recent, {}
-            self._recent[name] = lease
+        if lease is None:
+            return
+        held = self._leases.get(name)
+        if held is not None and held.units and now < held.until:
+            lease.units += held.units
+            lease.until = min(lease.until, held.until)
+        if lease.units:
+            self._leases[name] = lease
 
     def give_back(self, now: float) -> list[Charge]:
         """End all leases; return the charges that undo what is still worth something."""
-        leases = {**self._older, **self._recent}
-        self._older, self._recent = {}, {}
+        leases, self._leases = self._leases, {}
         return [
             (lease.counter, key, -lease.units)
             for (_, key), lease in leases.items()
             if lease.units and now < lease.until
         ]
+
+    def _has_room(self, now: float) -> bool:
+        if len(self._leases) >= _MOST and now >= self._swept_at + _SWEEP:
+            self._swept_at = now
+            self._leases = {
+                name: lease
+                for name, lease in self._leases.items()
+                if lease.units and now < lease.until
+            }
+        return len(self._leases) < _MOST

@@ -1,6 +1,7 @@
 """Rate limiting without HTTP."""
 
 from asgi_guard._checks import check_count
+from asgi_guard.rate_limit.algorithms import Algorithm  # noqa: TC001
 from asgi_guard.rate_limit.decision import Decision
 from asgi_guard.rate_limit.quota import Quota, parse_quota
 from asgi_guard.rate_limit.store import Store
@@ -24,7 +25,9 @@ class RateLimiter:
         parsed = parse_quota("RateLimiter.quota", quota)
         self._store = open_store("RateLimiter.store", store)
         self._owns_store = isinstance(store, str)
-        self._counter = self._store.counter(f"{parsed.count}/{parsed.period:g}s", parsed)
+        name = f"{parsed.count}/{parsed.period!r}s"
+        algorithm: Algorithm = "sliding-window" if parsed.burst is None else "token-bucket"
+        self._counter = self._store.counter(name, parsed, algorithm)
 
     async def hit(self, key: str, cost: int = 1) -> Decision:
         """Charge the quota of one key.
@@ -47,4 +50,4 @@ class RateLimiter:
     async def aclose(self) -> None:
         """Close the store, if it was opened from a URL."""
         if self._owns_store:
-            await close_store(self._store)
+            await close_store(self._store, owned=True)

@@ -98,7 +98,8 @@ def _refuse_all(charges: Sequence[Charge], decided: list[Decided], now: float) -
     """Take back what was charged before the last decision refused, and look at the others."""
     *charged, refused = decided
     for (counter, key, cost), _ in zip(charges, charged, strict=False):
-        counter.take_back(key, cost, now)
+        if cost:
+            counter.take_back(key, cost, now)
     answers: list[Decided] = []
     for place, (counter, key, cost) in enumerate(charges):
         look = refused if place == len(charged) else counter.look(key, cost, now)

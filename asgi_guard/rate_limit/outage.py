@@ -31,12 +31,13 @@ class Outage:
     def __init__(self, probe: Callable[[], Awaitable[object]]) -> None:
         self._probe = probe
         self._probing: asyncio.Task[None] | None = None
+        self._closed = False
         self.is_on: bool = False
         self.count: int = 0
 
     def begin(self, error: StoreUnavailable) -> None:
         """Take note that the store has failed."""
-        if self.is_on:
+        if self.is_on or self._closed:
             return
         self.is_on = True
         self.count += 1
@@ -44,7 +45,8 @@ class Outage:
         self._probing = asyncio.get_running_loop().create_task(self._end())
 
     async def aclose(self) -> None:
-        """Stop probing."""
+        """Stop probing, for good."""
+        self._closed = True
         if self._probing is not None and not self._probing.done():
             self._probing.cancel()
             await asyncio.wait([self._probing])

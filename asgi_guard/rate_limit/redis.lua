@@ -133,8 +133,9 @@ end
 
 local answers = {}
 local function answer(taken, admitted, remaining, reset, retry)
-  reset = reset > 0 and math.ceil(reset) + 1 or 0
-  retry = retry > 0 and math.ceil(retry) + 1 or retry
+  local waits = admitted == 0 and retry >= 0 -- not for nothing, however short
+  reset = (waits or reset > 0) and math.ceil(reset) + 1 or 0
+  retry = waits and math.ceil(retry) + 1 or retry
   answers[#answers + 1] =
     string.format('%.0f %.0f %.0f %.0f %.0f', admitted, remaining, reset, retry, taken)
 end
@@ -163,7 +164,7 @@ while argument <= #asked do
         decision = { decide(charge, charge.cost + taken) }
       end
       local name = KEYS[charge.key]
-      known[name], written[name] = decision[5], math.ceil(decision[6] / 1000) + 1
+      known[name], written[name] = decision[5], math.min(math.ceil(decision[6] / 1000) + 1, 1e14)
     elseif not admitted and decision[1] == 1 then
       decision = { decide(charge, 0) }
     end

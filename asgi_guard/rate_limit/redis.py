@@ -29,7 +29,7 @@ _SHA = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 _NUMBERS: dict[str, int] = {"sliding-window": 1, "fixed-window": 2, "token-bucket": 3}
 _MICROSECOND = 1e-6
 _ANSWER = 5  # numbers for each charge
-_MOST_TOGETHER = 64  # a script must not keep the server from others for long
+_MOST_TOGETHER = 256  # a script must not keep the server from others for long
 _PATIENCE = 1.0  # seconds, where nobody says how long to wait
 _PARTING = 0.5  # seconds for giving back at shutdown what was not used
 
@@ -95,7 +95,7 @@ class RedisStore:
         named = rule.replace("%", "%25").replace(":", "%3A")  # so that it ends where the key begins
         period = b"%.17g" % (quota.period / _MICROSECOND)
         return RedisCounter(
-            key=f"{self._tag}{named}:{number}:{quota.period:g}:",
+            key=f"{self._tag}{named}:{number}:{quota.period!r}:",
             numbers=b"%d %d %s %d %d" % (number, quota.count, period, quota.capacity, 2 * workers),
             window=None if algorithm == "fixed-window" else window,
             lease=lease,
@@ -126,6 +126,12 @@ class RedisStore:
             self._last = (None, self._last[1])
         if line is not None:
             await line.aclose(close_client=self._owns)
+
+    async def give_back(self) -> None:
+        """Give back the units that this event loop has on lease, and go on."""
+        line = self._lines.get(asyncio.get_running_loop())
+        if line is not None:
+            await line.give_back()
 
     def _line(self) -> "_Line":
         loop = asyncio.get_running_loop()
@@ -174,15 +180,18 @@ class _Line:
         self.ask = self._talk.ask
 
     async def aclose(self, *, close_client: bool) -> None:
-        back = self._leases.give_back(monotonic())
-        if back:
-            with suppress(StoreUnavailable):  # whose units are lost then, until they fade
-                await self._talk.ask((back, None), _PARTING)
+        await self.give_back()
         await self._talk.aclose()
         if self._client is not self._whole:
             await self._client.aclose()
         if close_client:
             await self._whole.aclose()
+
+    async def give_back(self) -> None:
+        back = self._leases.give_back(monotonic())
+        with suppress(StoreUnavailable):  # whose units are lost then, until they fade
+            for start in range(0, len(back), _MOST_TOGETHER):
+                await self._talk.ask((back[start : start + _MOST_TOGETHER], None), _PARTING)
 
     async def decide_with_leases(
         self, charges: Sequence[Charge], within: float
@@ -208,8 +217,7 @@ class _Line:
     def _extra(self, charge: Charge) -> int:
         """Return how many units to take beside what is charged."""
         counter, key, cost = charge
-        wanted: int = max(0, counter.lease - cost)
-        return wanted if wanted and self._leases.begin(counter.key, key) else 0
+        return self._leases.begin(counter.key, key, counter.lease - cost, monotonic())
 
     def _take(
         self, asked: Sequence[Charge], extras: Sequence[int], answers: "Sequence[_Answer] | None"
@@ -224,7 +232,7 @@ class _Line:
                     until = now + (decision.reset if counter.window is None else counter.window)
                     reset_at = now + decision.reset
                     lease = Lease(counter, taken, until, decision.remaining, reset_at)
-                self._leases.end(counter.key, key, lease)
+                self._leases.end(counter.key, key, lease, now)
 
     async def _ask(self, questions: "Sequence[_Question]") -> list[list[Any]]:
         keys: list[bytes] = []

@@ -32,9 +32,9 @@ def open_store(field: str, store: object) -> Store:
     return store  # type: ignore[return-value]  # a protocol's signature cannot be asked for
 
 
-async def close_store(store: Store) -> None:
-    """Close what a store has open, if it has anything."""
-    close = getattr(store, "aclose", None)
+async def close_store(store: Store, *, owned: bool) -> None:
+    """Close what a store has open, if it has anything; one of the user's gives back its leases."""
+    close = getattr(store, "aclose" if owned else "give_back", None)
     if close is not None:
         await close()
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 from asgi_guard._asgi import Scope
@@ -71,6 +71,7 @@ class Tiers:
         task = asking.get(key)
         if task is None:
             task = asking[key] = loop.create_task(self._find(scope, key))
+            task.add_done_callback(_seen)  # all who wait may have left before it fails
             task.add_done_callback(lambda _: asking.pop(key))
         return await asyncio.shield(task)
 
@@ -127,3 +128,8 @@ def _quota_or_none(asked: str, answer: object) -> str | Quota | None:
     if answer is not None and not isinstance(answer, str | Quota):
         raise wrong_answer(asked, answer, "a quota such as '5/minute', a Quota, or None to exempt")
     return answer
+
+
+def _seen(task: "asyncio.Task[Any]") -> None:
+    if not task.cancelled():
+        task.exception()

@@ -184,3 +184,38 @@ def test_only_redis_grants_leases() -> None:
     """In this process there is nothing to save."""
     with pytest.raises(ConfigurationError, match=r"Rule\.lease is 5; allowed: 0, but for rules"):
         RateLimit(Rule("5/hour", lease=5))
+
+
+async def test_units_that_do_not_suffice_are_not_lost(server: RedisServer) -> None:
+    """They are added to the next lease."""
+    async with working(server, 1) as (store,):
+        counter = store.counter(uuid4().hex, Quota(600, LONG), lease=20)
+        total = 0
+        for cost in (11, 1, 15, 10) * 60:
+            (decision,) = await store.hit([(counter, "ann", cost)], within=5)
+            total += cost * decision.admitted
+        assert total >= 600 - 19 - 15
+
+
+async def test_who_finds_no_room_for_a_lease_does_without(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is lost, and nobody is refused for it."""
+    monkeypatch.setattr("asgi_guard.rate_limit.leases._MOST", 10)
+    async with working(server, 1) as (store,):
+        counter = store.counter(uuid4().hex, Quota(30, LONG), lease=20)
+        for _ in range(30):
+            asked = (admitted(store, counter, str(client)) for client in range(40))
+            assert all(await asyncio.gather(*asked))
+
+
+async def test_a_store_of_the_users_own_gets_its_leases_back(server: RedisServer) -> None:
+    """When the app shuts down, though the store stays open."""
+    async with working(server, 1) as (store,):
+        rule = Rule("1000/year", lease=20, name=uuid4().hex)
+        layer = RateLimitLayer(RateLimit(rule, store=store, store_timeout=5.0))
+        assert (await get().run(Shell(layer, hello, [layer]))).status == 200
+        await layer.aclose()
+        exact = store.counter(rule.label, rule.whole_quota)
+        (left,) = await store.hit([(exact, "192.0.2.1", 0)])
+        assert left.remaining == 999

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asgi_guard import ConfigurationError, Decision, MemoryStore, Quota
-from asgi_guard.rate_limit.algorithms import sliding_window
+from asgi_guard.rate_limit.algorithms import Algorithm, sliding_window
 from asgi_guard.testing import FakeClock
 
 QUOTA = Quota(2, 10.0)
@@ -193,3 +193,32 @@ async def test_keys_that_share_a_shard_are_of_one_moment() -> None:
     for _ in range(200):
         for decision in await store.hit([(counter, str(key), 1) for key in range(80)]):
             assert 0 <= decision.remaining <= 2
+
+
+@pytest.mark.parametrize("algorithm", ["sliding-window", "fixed-window", "token-bucket"])
+async def test_a_look_beside_a_refusal_undoes_nothing(algorithm: Algorithm) -> None:
+    """What costs nothing was not charged."""
+    store = MemoryStore(clock=FakeClock())
+    free = store.counter("free", Quota(5, 10.0), algorithm)
+    full = store.counter("full", Quota(1, 10.0), algorithm)
+    for admitted in (True, False, False):
+        both = await store.hit([(free, "a", 0), (full, "a", 1)])
+        assert [each.admitted for each in both] == [True, admitted]
+        assert both[0].remaining == 5
+
+
+async def test_no_bucket_is_filled_by_a_flood_of_keys() -> None:
+    """What a key has used counts, also when its window is full of others."""
+    clock = FakeClock()
+    store = MemoryStore(max_keys=4096, clock=clock)
+    counter = store.counter("r", Quota(10, 10.0), "token-bucket")
+    for _ in range(10):
+        await store.hit([(counter, "victim", 1)])
+    clock.advance(9.5)
+    for _ in range(9):
+        await store.hit([(counter, "victim", 1)])
+    clock.advance(1.0)
+    for number in range(20_000):
+        await store.hit([(counter, str(number), 1)])
+    (decision,) = await store.hit([(counter, "victim", 3)])
+    assert not decision.admitted

@@ -258,6 +258,18 @@ async def test_a_crowd_that_waits_is_told_together(server: RedisServer) -> None:
         assert app.slowest < BUDGET + SLACK
 
 
+async def test_a_server_far_away_is_asked_once_it_is_connected(server: RedisServer) -> None:
+    """To connect takes longer than a decision may; the probe has the time."""
+    async with proxied(server) as proxy, limited(proxy.port, "100/year") as app:
+        proxy.latency = BUDGET / 4  # each way: connecting takes several such trips
+        await app.statuses(1)
+        await app.until_back()
+        answer = await app.ask()
+        assert answer.status == 200
+        assert not app.is_out
+        assert server.calls("evalsha")
+
+
 @pytest.mark.parametrize("turns", range(3, 6))
 async def test_a_busy_loop_is_no_outage(server: RedisServer, turns: int) -> None:
     """A handler that blocks keeps the answer from being read, and not from being there."""

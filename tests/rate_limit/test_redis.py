@@ -1,6 +1,8 @@
 """The Redis store: one trip, together, in any loop, and over what a server forgets."""
 
 import asyncio
+import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -148,9 +150,9 @@ async def test_what_is_kept_is_small_and_expires(redis_server: RedisServer) -> N
     with redis_server.control() as control:
         names: Any = control.keys("*")
         assert sorted(names) == [
-            "{asgi_guard}:a%3Afixed-window:2:1e+07:ann",
-            "{asgi_guard}:a%3Asliding-window:1:1e+07:ann",
-            "{asgi_guard}:a%3Atoken-bucket:3:1e+07:ann",
+            "{asgi_guard}:a%3Afixed-window:2:10000000.0:ann",
+            "{asgi_guard}:a%3Asliding-window:1:10000000.0:ann",
+            "{asgi_guard}:a%3Atoken-bucket:3:10000000.0:ann",
         ]
         for name in names:
             time_left: Any = control.pttl(name)
@@ -221,3 +223,59 @@ def test_it_has_no_moving_window() -> None:
     """Which is said when the rule is made."""
     with pytest.raises(ConfigurationError, match=r"Rule\.algorithm is 'moving-window'; allowed"):
         RateLimit(Rule("5/year", algorithm="moving-window"), store="redis://localhost")
+
+
+async def test_who_asks_while_it_closes_is_told(redis_server: RedisServer) -> None:
+    """Also before anything was sent."""
+    store = RedisStore(redis_server.url)
+    waiting = asyncio.ensure_future(ask(store))
+    await asyncio.sleep(0)
+    await store.aclose()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await asyncio.wait_for(waiting, 5)
+
+
+@pytest.mark.parametrize("order", [(0.05, 3.0), (3.0, 0.05)])
+async def test_each_waits_as_long_as_it_has_said(
+    redis_server: RedisServer, order: tuple[float, float]
+) -> None:
+    """Though others who share the store wait for longer."""
+    store = RedisStore(redis_server.url)
+    await ask(store)
+    counter = store.counter("rule-0", LONG)
+
+    async def wait(within: float) -> float:
+        began = time.monotonic()
+        with suppress(StoreUnavailable):
+            await store.hit([(counter, "ann", 1)], within=within)
+        return time.monotonic() - began
+
+    with redis_server.frozen():
+        tasks = []
+        for within in order:
+            tasks.append(asyncio.ensure_future(wait(within)))
+            await asyncio.sleep(0.01)
+        short = tasks[order.index(0.05)]
+        assert await asyncio.wait_for(short, 2) < 1
+    assert await tasks[order.index(3.0)] < 3  # it was answered, once the server could
+    await store.aclose()
+
+
+async def test_a_quota_with_a_burst_is_a_bucket(redis_server: RedisServer) -> None:
+    """Without HTTP as well."""
+    for where in (redis_server.url, "memory://"):
+        limiter = RateLimiter(Quota(1, 1e7, burst=3), store=where)
+        assert [(await limiter.hit("ann")).admitted for _ in range(4)] == [True] * 3 + [False]
+        await limiter.aclose()
+
+
+async def test_periods_that_are_nearly_alike_are_not(redis_server: RedisServer) -> None:
+    """Each has counters of its own; and no period is too long to be kept."""
+    store = RedisStore(redis_server.url)
+    for period in (1_000_000.0, 1_000_001.0):
+        (decision,) = await store.hit([(store.counter("r", Quota(2, period)), "a", 1)])
+        assert decision.remaining == 1
+    long = store.counter("long", Quota(1, 3e9, burst=10**8), "token-bucket")
+    (decision,) = await store.hit([(long, "a", 10**7)])
+    assert decision.admitted
+    await store.aclose()
