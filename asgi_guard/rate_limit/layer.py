@@ -16,6 +16,7 @@ from asgi_guard.rate_limit.decision import Decided
 from asgi_guard.rate_limit.exempt import Exemptions, parse_exempt
 from asgi_guard.rate_limit.fields import Field, draft_fields, legacy_fields
 from asgi_guard.rate_limit.memory import MemoryStore, hit_all
+from asgi_guard.rate_limit.messages import MessageLimit, message_rules
 from asgi_guard.rate_limit.outage import Outage
 from asgi_guard.rate_limit.plan import Plan, choose_plans
 from asgi_guard.rate_limit.quota import Quota
@@ -53,7 +54,8 @@ class RateLimitLayer(Layer):
         self._outages: WeakKeyDictionary[asyncio.AbstractEventLoop, Outage] = WeakKeyDictionary()
         self._settings = settings
         self.has_open: bool = not self._is_local
-        self._probed = settings.rules[0].counting  # an algorithm that the store has
+        rules_of_any_kind = settings.rules + settings.messages
+        self._probed = rules_of_any_kind[0].counting  # an algorithm that the store has
         self._draft = settings.fields in {"draft-11", "both"}
         self._legacy = settings.fields in {"legacy", "both"}
         self._jitter = settings.jitter
@@ -65,6 +67,11 @@ class RateLimitLayer(Layer):
             rules, is_local=self._is_local, asks_first=bool(everywhere.functions)
         )
         self._fixed = self._choice.fixed
+        self._messages: MessageLimit | None = None
+        if settings.messages:
+            inner = RateLimitLayer(message_rules(settings, self._store))
+            inner._outages = self._outages  # one store, which is out for all rules or for none
+            self._messages = MessageLimit(inner, settings.on_excess)
 
     def _rule(
         self, rule: Rule, everywhere: Exemptions
@@ -86,10 +93,11 @@ class RateLimitLayer(Layer):
 
     def snapshot(self) -> list[RuleCounts]:
         """Return the counts of every rule."""
-        return [
+        counts = [
             RuleCounts(rule.name, rule.tally.allowed, rule.tally.denied, rule.tally.exempt)
             for rule in self._rules
         ]
+        return counts if self._messages is None else counts + self._messages.layer.snapshot()
 
     def outages(self) -> list[Outage]:
         """Return what is known of the store, an outage for each event loop that has asked it."""
@@ -130,8 +138,14 @@ class RateLimitLayer(Layer):
         return self._refuse(exchange, rule.refusal, wait, fields)
 
     def admit_socket(self, exchange: Exchange) -> Admission:
-        """Charge a handshake as one request."""
-        return self._admit_by_all(exchange, self._fixed or self._choice.of(exchange.scope))
+        """Charge a handshake as one request, and its messages where there are rules for them."""
+        admission = self._admit_by_all(exchange, self._fixed or self._choice.of(exchange.scope))
+        if self._messages is None:
+            return admission
+        if admission is not None:
+            return self._messages.watch_if(admission, exchange)
+        self._messages.watch(exchange)
+        return None
 
     def _admit_by_all(self, exchange: Exchange, plan: Plan) -> Admission:
         for spared in plan.spared:
