@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from asgi_guard._asgi import ASGIApp
-from asgi_guard._checks import check_count, check_seconds, check_share
+from asgi_guard._checks import check_count, check_function, check_seconds, check_share
 from asgi_guard.errors import ConfigurationError
 from asgi_guard.keys import Key, client_ip, connection
+from asgi_guard.rate_limit.answer import ANSWERS, Answer
 from asgi_guard.rate_limit.exempt import Exempt, check_exempt
 from asgi_guard.rate_limit.fields import Fields
 from asgi_guard.rate_limit.layer import RateLimitLayer
@@ -56,6 +57,10 @@ class RateLimit:
             websocket with code 1008; `"drop"` does not deliver the message; `"delay"` delivers it
             once its rules admit it, and reads no other before, and closes the websocket where that
             is never.
+        answer: What answers a request over quota: a function, plain or async, from scope and
+            `QuotaExceeded` to an ASGI app, such as a response of Starlette; default None for
+            problem details. Its response gets the fields, and where it has none of its own
+            `Retry-After` and `Cache-Control: no-store`. Websockets get the usual answer.
 
     Raises:
         ConfigurationError: There is no rule of either kind, two have one name, or a field is wrong.
@@ -71,6 +76,7 @@ class RateLimit:
     exempt: Exempt | None
     messages: tuple[Rule, ...]
     on_excess: OnExcess
+    answer: Answer | None
 
     def __init__(
         self,
@@ -84,6 +90,7 @@ class RateLimit:
         exempt: Exempt | None = None,
         messages: Sequence[Rule | str] = (),
         on_excess: OnExcess = "close",
+        answer: Answer | None = None,
     ) -> None:
         made = tuple(_rule("rules", rule) for rule in rules)
         incoming = _message_rules(messages, on_excess)
@@ -115,6 +122,8 @@ class RateLimit:
         check_count("RateLimit.workers", workers)
         if jitter != 0:
             check_share("RateLimit.jitter", jitter)
+        if answer is not None:
+            check_function("RateLimit.answer", answer, ANSWERS, may_wait=True, takes=2)
         object.__setattr__(self, "rules", made)
         object.__setattr__(self, "store", store)
         object.__setattr__(self, "fields", fields)
@@ -125,6 +134,7 @@ class RateLimit:
         object.__setattr__(self, "exempt", check_exempt("RateLimit.exempt", exempt))
         object.__setattr__(self, "messages", incoming)
         object.__setattr__(self, "on_excess", on_excess)
+        object.__setattr__(self, "answer", answer)
 
     def __call__(self, app: ASGIApp) -> Shell:
         """Wrap an ASGI app."""

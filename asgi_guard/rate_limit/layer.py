@@ -11,6 +11,7 @@ from asgi_guard._asgi import is_preflight
 from asgi_guard.errors import StoreUnavailable
 from asgi_guard.exchange import Exchange
 from asgi_guard.matching import Matcher, compile_matcher
+from asgi_guard.rate_limit.answer import answer_by
 from asgi_guard.rate_limit.charging import Charging
 from asgi_guard.rate_limit.decision import Decided
 from asgi_guard.rate_limit.exempt import Exemptions, parse_exempt
@@ -213,6 +214,9 @@ class RateLimitLayer(Layer):
     ) -> Admission:
         if wait is not None and self._jitter:
             wait *= 1 + random.uniform(0, self._jitter)  # noqa: S311 - it only spreads clients
+        answer = self._settings.answer
+        if answer is not None and exchange.scope["type"] == "http":
+            return answer_by(answer, exchange, refusal, wait, fields)
         return refusal.refuse(exchange, wait, fields)
 
     async def _ask_store(
