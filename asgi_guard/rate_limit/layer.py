@@ -60,6 +60,7 @@ class RateLimitLayer(Layer):
         self._draft = settings.fields in {"draft-11", "both"}
         self._legacy = settings.fields in {"legacy", "both"}
         self._jitter = settings.jitter
+        self._answer = settings.answer
         everywhere = parse_exempt("RateLimit.exempt", settings.exempt)
         self._exempt = everywhere.functions
         rules = [self._rule(rule, everywhere) for rule in settings.rules]
@@ -214,9 +215,8 @@ class RateLimitLayer(Layer):
     ) -> Admission:
         if wait is not None and self._jitter:
             wait *= 1 + random.uniform(0, self._jitter)  # noqa: S311 - it only spreads clients
-        answer = self._settings.answer
-        if answer is not None and exchange.scope["type"] == "http":
-            return answer_by(answer, exchange, refusal, wait, fields)
+        if self._answer is not None and exchange.scope["type"] == "http":
+            return answer_by(self._answer, exchange, refusal, wait, fields)
         return refusal.refuse(exchange, wait, fields)
 
     async def _ask_store(
