@@ -20,6 +20,7 @@ from asgi_guard import (
     connection,
     path,
 )
+from asgi_guard.exchange import Exchange as Handled
 from asgi_guard.rate_limit.layer import RateLimitLayer
 from asgi_guard.shell import Shell
 from asgi_guard.testing import FakeClock
@@ -153,6 +154,28 @@ async def test_messages_alone_leave_requests_alone() -> None:
     exchanges = [await get().run(limited.app) for _ in range(3)]
     assert [each.status for each in exchanges] == [200] * 3
     assert "ratelimit" not in exchanges[0].headers
+
+
+async def test_without_rules_for_messages_nothing_stands_between() -> None:
+    """The app reads from the server itself; and through the guard where there are some."""
+    for messages in ([], ["1/minute"]):
+        socket = connect()
+        exchange = Handled(socket.scope, socket.receive, socket.send, keeps_500=False)
+        assert Talking("9/minute", messages=messages).layer.admit_socket(exchange) is None
+        assert (exchange.receive == socket.receive) is not bool(messages)
+
+
+async def test_messages_wait_for_a_handshake_that_is_awaited() -> None:
+    """Where a rule asks somebody, they are limited as well once it has answered."""
+
+    async def account(scope: Any) -> str:
+        await asyncio.sleep(0)
+        return "ann"
+
+    talking = Talking(Rule("1/minute", key=account), messages=["1/minute"])
+    assert await talking.echoed("a", "b") == ["a"]
+    assert (await talk("a").run(talking.app)).status == 429
+    assert talking.counts() == {"1/minute": (1, 1, 0), "1/minute messages": (1, 1, 0)}
 
 
 async def test_a_dropped_message_is_not_delivered() -> None:
