@@ -18,7 +18,7 @@ from asgi_guard.errors import (
 from asgi_guard.guard import Guard
 from asgi_guard.health.check import Check
 from asgi_guard.health.guard import Health
-from asgi_guard.keys import client_ip, combine, header, path, user
+from asgi_guard.keys import client_ip, combine, connection, header, path, user
 from asgi_guard.metrics.guard import Metrics
 from asgi_guard.proxies import TrustedProxies
 from asgi_guard.rate_limit.decision import Decision
@@ -60,6 +60,7 @@ __all__ = [
     "TrustedProxies",
     "client_ip",
     "combine",
+    "connection",
     "header",
     "path",
     "rate_limited",

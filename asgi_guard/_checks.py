@@ -64,9 +64,15 @@ def check_clock(field: str, value: object) -> None:
 
 
 def check_function(
-    field: str, value: object, allowed: str, *, shown: object = None, may_wait: bool = False
+    field: str,
+    value: object,
+    allowed: str,
+    *,
+    shown: object = None,
+    may_wait: bool = False,
+    takes: int = 1,
 ) -> None:
-    """Require a function of one argument.
+    """Require a function.
 
     Args:
         field: The setting.
@@ -75,9 +81,10 @@ def check_function(
         shown: What the error shows in place of the value; default: the value.
         may_wait: Whether it may be async; default False, since whoever does not await it takes
             what it returns for true.
+        takes: How many arguments it is called with; default 1.
     """
     waits = is_async(value) and not may_wait
-    if not callable(value) or isinstance(value, type) or waits or not _takes(value, 1):
+    if not callable(value) or isinstance(value, type) or waits or not _takes(value, takes):
         raise ConfigurationError(field, value if shown is None else shown, allowed)
 
 

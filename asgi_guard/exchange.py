@@ -34,6 +34,7 @@ class Exchange:
     Attributes:
         scope: The request's scope.
         receive: Where messages of the client come from; a guard that reads them puts its own here.
+        to_client: Where messages go to the client; a guard that keeps some back puts its own here.
         began: When measuring began, on `perf_counter`.
         method: What the request is measured as.
         status: The status of the response; 0 before it has begun.
@@ -54,7 +55,6 @@ class Exchange:
     """
 
     __slots__ = (
-        "_send",
         "_trailers",
         "accepted",
         "after_last",
@@ -72,12 +72,13 @@ class Exchange:
         "refused",
         "scope",
         "status",
+        "to_client",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, keeps_500: bool) -> None:
         self.scope: Scope = scope
         self.receive: Receive = receive
-        self._send = send
+        self.to_client: Send = send
         self.began: float = 0.0
         self.method: str = ""
         self.status: int = 0
@@ -114,7 +115,7 @@ class Exchange:
                 return self._send_last(message)
         else:
             return self._send_other(message)
-        return self._send(message)
+        return self.to_client(message)
 
     def refuse(
         self,
@@ -128,7 +129,7 @@ class Exchange:
     def _send_other(self, message: Message) -> Awaitable[None]:
         kind = message["type"]
         if kind == "websocket.send":
-            return self._send(message)
+            return self.to_client(message)
         if kind.startswith("websocket."):
             if kind == "websocket.accept":
                 self.accepted = True
@@ -144,7 +145,7 @@ class Exchange:
             and (not self._trailers or kind == "http.response.trailers")
         ):
             return self._send_last(message)
-        return self._send(message)
+        return self.to_client(message)
 
     async def _keep(self, message: Message) -> None:
         # In a coroutine: some servers call `send` in one thread and await it in another.
@@ -153,7 +154,7 @@ class Exchange:
 
     async def _send_last(self, message: Message) -> None:
         try:
-            await self._send(message)
+            await self.to_client(message)
         finally:
             self.ended = perf_counter()
             calls, self.after_last = self.after_last, ()  # once, whatever an app sends after it

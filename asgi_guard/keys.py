@@ -10,6 +10,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import count
+from os import getpid
+from secrets import token_hex
 from typing import TypeAlias
 
 from asgi_guard._asgi import Scope, header_value
@@ -35,6 +38,9 @@ _DIGEST_BYTES = 16
 _IPV6_PREFIX = 64
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in its last bits
 _LONGEST_HOST = 64
+_CONNECTION = "asgi_guard.connection"
+_PROCESS = token_hex(8)
+_NUMBERS = count()
 
 
 def client_ip(scope: Scope) -> str:
@@ -77,7 +83,7 @@ def bounded(key: str) -> str:
 
 def key_callback(key: Key) -> Callback[str | None]:
     """Return the key function, with a check of what it returns, and a bound on its length."""
-    is_ours = type(key) in {HeaderKey, CombinedKey} or key in (client_ip, user, path)
+    is_ours = type(key) in {HeaderKey, CombinedKey} or key in (client_ip, user, path, connection)
     return Callback("key function", key, _bounded_key, is_ours=is_ours)
 
 
@@ -159,6 +165,25 @@ def _name(found: object) -> str:
         if name is not None and name != "":
             return str(name)
     return ""
+
+
+def connection(scope: Scope) -> str:
+    """Key the messages of websockets by their connection: a quota for each.
+
+    It is for `RateLimit(messages=...)`, whose guard numbers the connections that it admits, in
+    their scope; no two processes give one number. Anything else, a handshake as well, is keyed by
+    its client's address: each would be new. Who opens many connections has as many quotas, so
+    limit the handshakes too.
+    """
+    number = scope.get(_CONNECTION)
+    return f"address:{client_ip(scope)}" if number is None else f"connection:{number}"
+
+
+def open_connection(scope: Scope) -> None:
+    """Number a websocket, if it has no number."""
+    if _CONNECTION not in scope:
+        # Processes that were forked have the random part in common, and are told apart by theirs.
+        scope[_CONNECTION] = f"{_PROCESS}-{getpid()}-{next(_NUMBERS)}"
 
 
 def path(scope: Scope) -> str:

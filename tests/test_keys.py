@@ -1,6 +1,8 @@
 """Keys: whom a quota is charged to."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -9,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.authentication import BaseUser, SimpleUser, UnauthenticatedUser
 
-from asgi_guard import ConfigurationError, client_ip, combine, header, path, user
-from asgi_guard.keys import UNKNOWN_CLIENT, bounded
-from tests.driver import http_scope
+from asgi_guard import ConfigurationError, client_ip, combine, connection, header, path, user
+from asgi_guard.keys import UNKNOWN_CLIENT, bounded, open_connection
+from tests.driver import http_scope, websocket_scope
 
 
 @pytest.mark.parametrize(
@@ -171,6 +173,32 @@ def test_a_combination_waits_for_its_parts() -> None:
     ready = combine(combine(fixed("ann"), path), client_ip)(http_scope())
     assert asyncio.run(ask(combine(combine(slow, path), client_ip))) == ready
     assert asyncio.run(ask(combine(path, nobody))) is None
+
+
+def test_a_connection_keeps_its_number() -> None:
+    """Also where a second guard meets it; no two have one, and without there is the address."""
+    one, other = websocket_scope(), websocket_scope()
+    assert connection(one) == connection(other) == "address:192.0.2.1"
+    open_connection(one)
+    open_connection(other)
+    number = connection(one)
+    assert number.startswith("connection:")
+    open_connection(one)
+    assert connection(one) == number != connection(other)
+
+
+def test_processes_that_were_forked_number_apart() -> None:
+    """Workers have all in common that was there before the fork, and may share a store."""
+    code = (
+        "import os, asgi_guard.keys as keys\n"
+        "child, scope = os.fork(), {}\n"
+        "keys.open_connection(scope)\n"
+        "print(keys.connection(scope), flush=True)\n"
+        "child and os.waitpid(child, 0)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    numbers = run.stdout.split()
+    assert len(numbers) == len(set(numbers)) == 2
 
 
 @pytest.mark.parametrize("keys", [(), ("path",), ([path],), (path, str), (path, lambda: "x")])

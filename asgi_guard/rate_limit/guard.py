@@ -1,13 +1,17 @@
 """The rate limit as a guard."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from asgi_guard._asgi import ASGIApp
-from asgi_guard._checks import check_count, check_seconds, check_share
+from asgi_guard._checks import check_count, check_function, check_seconds, check_share
 from asgi_guard.errors import ConfigurationError
+from asgi_guard.keys import Key, client_ip, connection
+from asgi_guard.rate_limit.answer import ANSWERS, Answer
 from asgi_guard.rate_limit.exempt import Exempt, check_exempt
 from asgi_guard.rate_limit.fields import Fields
 from asgi_guard.rate_limit.layer import RateLimitLayer
+from asgi_guard.rate_limit.messages import EXCESSES, OnExcess
 from asgi_guard.rate_limit.rule import FAILURE_MODES, OnStoreFailure, Rule
 from asgi_guard.rate_limit.running import open_counter
 from asgi_guard.rate_limit.store import Store
@@ -23,7 +27,8 @@ class RateLimit:
     """Refuses clients that are over their quota, with 429.
 
     Every rule that applies to a request is charged, all of them or none: a refused request costs
-    nothing. CORS preflights are exempt. A websocket handshake counts as one request.
+    nothing. CORS preflights are exempt. A websocket handshake counts as one request;
+    `messages` limits what follows.
 
     What a client sees: `RateLimit-Policy` and `RateLimit` on every response; when refused, 429 with
     problem details (RFC 9457) that name the rules, and `Retry-After`.
@@ -45,10 +50,21 @@ class RateLimit:
         jitter: What is added to `Retry-After` at random, as a share of it from 0 up to 1, so that
             clients do not come back together; default 0.
         exempt: Whom and what the whole guard leaves alone, as the `exempt` of a rule; default None:
-            nobody. A function is asked once for each request.
+            nobody. A function is asked once for each request, and for each message.
+        messages: Rules for the messages that websockets receive, charged as requests are once the
+            handshake is admitted; a string is a rule for each connection. A rule without a name
+            gets its usual one and "messages"; default none.
+        on_excess: What becomes of a message over quota: `"close"` (the default) closes the
+            websocket with code 1008; `"drop"` does not deliver the message; `"delay"` delivers it
+            once its rules admit it, and reads no other before, and closes the websocket where that
+            is never.
+        answer: What answers a request over quota: a function, plain or async, from scope and
+            `QuotaExceeded` to an ASGI app, such as a response of Starlette; default None for
+            problem details. Its response gets the fields, and where it has none of its own
+            `Retry-After` and `Cache-Control: no-store`. Websockets get the usual answer.
 
     Raises:
-        ConfigurationError: There is no rule, two have one name, or a field is wrong.
+        ConfigurationError: There is no rule of either kind, two have one name, or a field is wrong.
     """
 
     rules: tuple[Rule, ...]
@@ -59,6 +75,9 @@ class RateLimit:
     workers: int
     jitter: float
     exempt: Exempt | None
+    messages: tuple[Rule, ...]
+    on_excess: OnExcess
+    answer: Answer | None
 
     def __init__(
         self,
@@ -70,20 +89,24 @@ class RateLimit:
         workers: int = 1,
         jitter: float = 0.0,
         exempt: Exempt | None = None,
+        messages: Sequence[Rule | str] = (),
+        on_excess: OnExcess = "close",
+        answer: Answer | None = None,
     ) -> None:
-        made = tuple(rule if isinstance(rule, Rule) else _rule(rule) for rule in rules)
-        if not made:
+        made = tuple(_rule("rules", rule) for rule in rules)
+        incoming = _message_rules(messages, on_excess)
+        if not made and not incoming:
             raise ConfigurationError(
                 "RateLimit.rules", rules, "at least one, such as RateLimit('300/minute')"
             )
-        labels = [rule.label for rule in made]
+        labels = [rule.label for rule in made + incoming]
         for label in labels:
             if labels.count(label) > 1:
                 raise ConfigurationError(
                     "Rule.name", label, "a name= that no other rule of this RateLimit has"
                 )
         opened = open_store("RateLimit.store", store)
-        for rule in made:
+        for rule in made + incoming:
             tier = rule.tier(rule.default_quota or _ANY_QUOTA) if callable(rule.quota) else rule
             open_counter(opened, tier, workers)
         if fields not in _FIELDS:
@@ -100,6 +123,8 @@ class RateLimit:
         check_count("RateLimit.workers", workers)
         if jitter != 0:
             check_share("RateLimit.jitter", jitter)
+        if answer is not None:
+            check_function("RateLimit.answer", answer, ANSWERS, may_wait=True, takes=2)
         object.__setattr__(self, "rules", made)
         object.__setattr__(self, "store", store)
         object.__setattr__(self, "fields", fields)
@@ -108,15 +133,38 @@ class RateLimit:
         object.__setattr__(self, "workers", workers)
         object.__setattr__(self, "jitter", jitter)
         object.__setattr__(self, "exempt", check_exempt("RateLimit.exempt", exempt))
+        object.__setattr__(self, "messages", incoming)
+        object.__setattr__(self, "on_excess", on_excess)
+        object.__setattr__(self, "answer", answer)
 
     def __call__(self, app: ASGIApp) -> Shell:
         """Wrap an ASGI app."""
         return Shell(self, app, [RateLimitLayer(self)])
 
 
-def _rule(notation: object) -> Rule:
-    if not isinstance(notation, str):
+def _message_rules(messages: object, on_excess: object) -> tuple[Rule, ...]:
+    if not isinstance(messages, list | tuple):
         raise ConfigurationError(
-            "RateLimit.rules", notation, "a Rule, or a quota such as '300/minute'"
+            "RateLimit.messages", messages, "a sequence of rules, such as ['20/second']"
         )
-    return Rule(notation)
+    if on_excess not in EXCESSES or (on_excess != EXCESSES[0] and not messages):
+        raise ConfigurationError(
+            "RateLimit.on_excess",
+            on_excess,
+            f"one of {', '.join(map(repr, EXCESSES))}, and without messages= nothing else than "
+            f"{EXCESSES[0]!r}",
+        )
+    rules = [_rule("messages", each, connection) for each in messages]
+    return tuple(
+        each if each.name else replace(each, name=f"{each.label} messages") for each in rules
+    )
+
+
+def _rule(field: str, rule: object, key: Key = client_ip) -> Rule:
+    if isinstance(rule, Rule):
+        return rule
+    if not isinstance(rule, str):
+        raise ConfigurationError(
+            f"RateLimit.{field}", rule, "a Rule, or a quota such as '300/minute'"
+        )
+    return Rule(rule, key=key)

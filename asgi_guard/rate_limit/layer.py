@@ -13,11 +13,13 @@ from asgi_guard.exchange import Exchange
 from asgi_guard.keys import client_ip
 from asgi_guard.matching import Matcher, compile_matcher
 from asgi_guard.rate_limit.advice import Advice
+from asgi_guard.rate_limit.answer import answer_by
 from asgi_guard.rate_limit.charging import Charging
 from asgi_guard.rate_limit.decision import Decided
 from asgi_guard.rate_limit.exempt import Exemptions, parse_exempt
 from asgi_guard.rate_limit.fields import Field, draft_fields, legacy_fields
 from asgi_guard.rate_limit.memory import MemoryStore, hit_all
+from asgi_guard.rate_limit.messages import MessageLimit, message_rules
 from asgi_guard.rate_limit.outage import Outage
 from asgi_guard.rate_limit.plan import Plan, choose_plans
 from asgi_guard.rate_limit.quota import Quota
@@ -57,7 +59,8 @@ class RateLimitLayer(Layer):
         self._last_outage: tuple[asyncio.AbstractEventLoop | None, Outage | None] = (None, None)
         self._settings = settings
         self.has_open: bool = not self._is_local
-        self._probed = settings.rules[0].counting  # an algorithm that the store has
+        rules_of_any_kind = settings.rules + settings.messages
+        self._probed = rules_of_any_kind[0].counting  # an algorithm that the store has
         self._draft = settings.fields in {"draft-11", "both"}
         self._legacy = settings.fields in {"legacy", "both"}
         self._jitter = settings.jitter
@@ -65,6 +68,7 @@ class RateLimitLayer(Layer):
             keyed_by_address=any(rule.key is client_ip for rule in settings.rules),
             counts_here=self._is_local,
         )
+        self._answer = settings.answer
         everywhere = parse_exempt("RateLimit.exempt", settings.exempt)
         self._exempt = everywhere.functions
         rules = [self._rule(rule, everywhere) for rule in settings.rules]
@@ -73,6 +77,11 @@ class RateLimitLayer(Layer):
             rules, is_local=self._is_local, asks_first=bool(everywhere.functions)
         )
         self._fixed = self._choice.fixed
+        self._messages: MessageLimit | None = None
+        if settings.messages:
+            inner = RateLimitLayer(message_rules(settings, self._store))
+            inner._outages = self._outages  # one store, which is out for all rules or for none
+            self._messages = MessageLimit(inner, settings.on_excess)
 
     def _rule(
         self, rule: Rule, everywhere: Exemptions
@@ -94,10 +103,11 @@ class RateLimitLayer(Layer):
 
     def snapshot(self) -> list[RuleCounts]:
         """Return the counts of every rule."""
-        return [
+        counts = [
             RuleCounts(rule.name, rule.tally.allowed, rule.tally.denied, rule.tally.exempt)
             for rule in self._rules
         ]
+        return counts if self._messages is None else counts + self._messages.layer.snapshot()
 
     def outages(self) -> list[Outage]:
         """Return what is known of the store, an outage for each event loop that has asked it."""
@@ -138,8 +148,14 @@ class RateLimitLayer(Layer):
         return self._refuse(exchange, rule.refusal, wait, fields)
 
     def admit_socket(self, exchange: Exchange) -> Admission:
-        """Charge a handshake as one request."""
-        return self._admit_by_all(exchange, self._fixed or self._choice.of(exchange.scope))
+        """Charge a handshake as one request, and its messages where there are rules for them."""
+        admission = self._admit_by_all(exchange, self._fixed or self._choice.of(exchange.scope))
+        if self._messages is None:
+            return admission
+        if admission is not None:
+            return self._messages.watch_if(admission, exchange)
+        self._messages.watch(exchange)
+        return None
 
     def _admit_by_all(self, exchange: Exchange, plan: Plan) -> Admission:
         for spared in plan.spared:
@@ -208,6 +224,8 @@ class RateLimitLayer(Layer):
         self._advice.look(exchange.scope)
         if wait is not None and self._jitter:
             wait *= 1 + random.uniform(0, self._jitter)  # noqa: S311 - it only spreads clients
+        if self._answer is not None and exchange.scope["type"] == "http":
+            return answer_by(self._answer, exchange, refusal, wait, fields)
         return refusal.refuse(exchange, wait, fields)
 
     async def _ask_store(

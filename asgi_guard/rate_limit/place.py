@@ -1,13 +1,14 @@
 """A place in the code that is rate limited: who is charged there, and how from any thread."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 from weakref import WeakSet
 
 from asgi_guard.current import CURRENT, Handling
-from asgi_guard.errors import GuardError, QuotaExceeded, StoreUnavailable
+from asgi_guard.errors import GuardError, StoreUnavailable
 from asgi_guard.escaped import Refused, is_answerable
 from asgi_guard.exchange import Exchange
+from asgi_guard.rate_limit.answer import quota_error
 from asgi_guard.rate_limit.fields import Field, joined
 from asgi_guard.rate_limit.guard import RateLimit
 from asgi_guard.rate_limit.layer import RateLimitLayer
@@ -146,8 +147,7 @@ class Visit(Exchange):
 def _error(refusal: Refusal, retry_after: float | None, more: str = "") -> GuardError:
     if refusal.status != _QUOTA_EXCEEDED:
         return StoreUnavailable(refusal.detail + more)
-    names: Any = refusal.members["violated-policies"]
-    return QuotaExceeded(refusal.detail + more, retry_after, tuple(names))
+    return quota_error(refusal, retry_after, more)
 
 
 def _tell(place: Place, handling: Handling, fields: Sequence[Field]) -> None:

@@ -30,7 +30,7 @@ def full_stack() -> Guard:
         proxies=TrustedProxies("10.0.0.0/8"),
         health=Health(),
         metrics=Metrics(registry=CollectorRegistry()),
-        rate_limit=RateLimit("100000/second"),
+        rate_limit=RateLimit("100000/second", messages=["100000/second"]),
         concurrency=ConcurrencyLimit(1000),
         breakers=[CircuitBreaker("payments")],
     )

@@ -14,7 +14,16 @@ from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
-from asgi_guard import CircuitBreaker, ConcurrencyLimit, Guard, Health, Metrics, RateLimit, Rule
+from asgi_guard import (
+    CircuitBreaker,
+    ConcurrencyLimit,
+    Guard,
+    Health,
+    Metrics,
+    RateLimit,
+    Rule,
+    connection,
+)
 from asgi_guard._asgi import ASGIApp, Receive, Scope, Send, header_value
 
 PERMITS = 2
@@ -33,7 +42,10 @@ def named_client(scope: Scope) -> str | None:
 guard = Guard(
     health=Health(access=["127.0.0.0/8"]),
     metrics=Metrics(),
-    rate_limit=RateLimit(Rule(f"{QUOTA}/hour", name="named", key=named_client)),
+    rate_limit=RateLimit(
+        Rule(f"{QUOTA}/hour", name="named", key=named_client),
+        messages=[Rule(f"{QUOTA}/hour", key=connection, path="/ws/few")],
+    ),
     concurrency=[
         # Only GET: what controls the handlers is POST, and must get in when all permits are held.
         ConcurrencyLimit(PERMITS, methods={"GET"}, max_waiting=QUEUE, max_wait=60),
@@ -122,6 +134,7 @@ async def _broken() -> None:
     raise ZeroDivisionError
 
 
+@router.websocket("/ws/few")
 @router.websocket("/ws/echo")
 async def _echo(socket: WebSocket) -> None:
     await socket.accept()

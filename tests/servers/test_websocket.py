@@ -4,7 +4,7 @@ import json
 
 import httpx
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.http11 import Response
 from websockets.sync.client import connect
 
@@ -29,6 +29,20 @@ def test_a_handshake_over_quota_is_denied(served: Served, token: str) -> None:
     assert 1 <= int(response.headers["retry-after"]) <= 3600
     assert response.headers["content-type"] == "application/problem+json"
     assert json.loads(response.body or b"")["violated-policies"] == ["named"]
+
+
+def test_a_websocket_that_says_too_much_is_closed(served: Served) -> None:
+    """With 1008, after as many messages as the quota has; the next connection has its own."""
+    for _ in range(2):
+        with connect(f"{served.websocket_url}/ws/few") as socket:
+            for _ in range(QUOTA):
+                socket.send("one")
+                assert socket.recv(timeout=20) == "one"
+            socket.send("one too many")
+            with pytest.raises(ConnectionClosedError) as error:
+                socket.recv(timeout=20)
+            assert error.value.rcvd is not None
+            assert error.value.rcvd.code == 1008
 
 
 @pytest.mark.parametrize("kind", sorted({*KINDS} - {"granian"}))  # it drops the fields of an accept
