@@ -163,6 +163,9 @@ class Exchange:
 
     def end(self) -> None:
         """Give back what was taken for this request, if that has not happened: it has ended."""
-        calls, self.after_last = self.after_last, ()
-        for call in (*calls, *self.at_end):
+        if self.after_last:
+            calls, self.after_last = self.after_last, ()
+            for call in calls:
+                call(self)
+        for call in self.at_end:
             call(self)
