@@ -2,7 +2,7 @@
 
 from asgi_guard import RateLimit
 from asgi_guard._asgi import ASGIApp
-from asgi_guard.rate_limit.guard import Fields
+from asgi_guard.rate_limit.fields import Fields
 from asgi_guard.rate_limit.stores import MEMORY_STORE
 from tests.benchmarks.frames import fastapi
 from tests.benchmarks.peers.place import Place
