@@ -38,6 +38,12 @@ def check_share(field: str, value: object) -> None:
         raise ConfigurationError(field, value, "a share above 0 and up to 1, such as 0.5")
 
 
+def check_flag(field: str, value: object) -> None:
+    """Require True or False."""
+    if not isinstance(value, bool):
+        raise ConfigurationError(field, value, "True or False")
+
+
 def is_name(value: object) -> bool:
     """Tell whether this may be a name."""
     return isinstance(value, str) and len(value) <= _LONGEST_NAME and bool(_NAME.fullmatch(value))

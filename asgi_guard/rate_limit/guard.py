@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from asgi_guard._asgi import ASGIApp
-from asgi_guard._checks import check_count, check_seconds, check_share
+from asgi_guard._checks import check_count, check_flag, check_seconds, check_share
 from asgi_guard.errors import ConfigurationError
 from asgi_guard.rate_limit.exempt import Exempt, check_exempt
 from asgi_guard.rate_limit.fields import Fields
@@ -45,6 +45,7 @@ class RateLimit:
             clients do not come back together; default 0.
         exempt: Whom and what the whole guard leaves alone, as the `exempt` of a rule; default None:
             nobody. A function is asked once for each request.
+        shadow: Whether no rule is enforced, as with the `shadow` of a rule; default False.
 
     Raises:
         ConfigurationError: There is no rule, two have one name, or a field is wrong.
@@ -58,6 +59,7 @@ class RateLimit:
     workers: int
     jitter: float
     exempt: Exempt | None
+    shadow: bool
 
     def __init__(
         self,
@@ -69,6 +71,7 @@ class RateLimit:
         workers: int = 1,
         jitter: float = 0.0,
         exempt: Exempt | None = None,
+        shadow: bool = False,
     ) -> None:
         made = tuple(rule if isinstance(rule, Rule) else _rule(rule) for rule in rules)
         if not made:
@@ -99,6 +102,7 @@ class RateLimit:
         check_count("RateLimit.workers", workers)
         if jitter != 0:
             check_share("RateLimit.jitter", jitter)
+        check_flag("RateLimit.shadow", shadow)
         object.__setattr__(self, "rules", made)
         object.__setattr__(self, "store", store)
         object.__setattr__(self, "fields", fields)
@@ -107,6 +111,7 @@ class RateLimit:
         object.__setattr__(self, "workers", workers)
         object.__setattr__(self, "jitter", jitter)
         object.__setattr__(self, "exempt", check_exempt("RateLimit.exempt", exempt))
+        object.__setattr__(self, "shadow", shadow)
 
     def __call__(self, app: ASGIApp) -> Shell:
         """Wrap an ASGI app."""

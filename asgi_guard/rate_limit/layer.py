@@ -13,12 +13,14 @@ from asgi_guard.exchange import Exchange
 from asgi_guard.matching import Matcher, compile_matcher
 from asgi_guard.rate_limit.charging import Charging
 from asgi_guard.rate_limit.decision import Decided
+from asgi_guard.rate_limit.due import Answers, Due, all_admit, taken
 from asgi_guard.rate_limit.exempt import Exemptions, parse_exempt
 from asgi_guard.rate_limit.fields import Field, draft_fields, legacy_fields
 from asgi_guard.rate_limit.memory import MemoryStore, hit_all
 from asgi_guard.rate_limit.outage import Outage
 from asgi_guard.rate_limit.plan import Plan, choose_plans
 from asgi_guard.rate_limit.quota import Quota
+from asgi_guard.rate_limit.returns import Returns
 from asgi_guard.rate_limit.rule import Rule
 from asgi_guard.rate_limit.running import (
     NO_STORE,
@@ -27,7 +29,7 @@ from asgi_guard.rate_limit.running import (
     RunningRule,
     refused_by,
 )
-from asgi_guard.rate_limit.store import Charge
+from asgi_guard.rate_limit.store import Charge, GivesBack
 from asgi_guard.rate_limit.stores import close_store, open_store
 from asgi_guard.refusal import Refusal
 from asgi_guard.shell import Admission, Layer
@@ -50,8 +52,13 @@ class RateLimitLayer(Layer):
         self._here = self._store if type(self._store) is MemoryStore else MemoryStore()
         self._now = self._here.clock
         self._timeout = settings.store_timeout
+        self._returns = (
+            Returns(self._store, self._timeout) if isinstance(self._store, GivesBack) else None
+        )
         self._outages: WeakKeyDictionary[asyncio.AbstractEventLoop, Outage] = WeakKeyDictionary()
         self._settings = settings
+        # Whether all rules are charged together, or none.
+        self._is_one_step = not settings.shadow and not any(each.shadow for each in settings.rules)
         self.has_open: bool = not self._is_local
         self._probed = settings.rules[0].counting  # an algorithm that the store has
         self._draft = settings.fields in {"draft-11", "both"}
@@ -79,17 +86,15 @@ class RateLimitLayer(Layer):
 
     def _run(self, rule: Rule, tally: RuleTally) -> RunningRule:
         mode = rule.on_store_failure or self._settings.on_store_failure
-        running = RunningRule(rule, self._store, mode, tally)
+        is_shadow = rule.shadow or self._settings.shadow
+        running = RunningRule(rule, self._store, mode, tally, is_shadow=is_shadow)
         if mode == "local" and not self._is_local:
             running.keep_spare(rule, self._here, self._settings.workers)
         return running
 
     def snapshot(self) -> list[RuleCounts]:
         """Return the counts of every rule."""
-        return [
-            RuleCounts(rule.name, rule.tally.allowed, rule.tally.denied, rule.tally.exempt)
-            for rule in self._rules
-        ]
+        return [rule.tally.counts(rule.name) for rule in self._rules]
 
     def outages(self) -> list[Outage]:
         """Return what is known of the store, an outage for each event loop that has asked it."""
@@ -100,6 +105,8 @@ class RateLimitLayer(Layer):
         outage = self._outages.pop(asyncio.get_running_loop(), None)
         if outage is not None:
             await outage.aclose()
+        if self._returns is not None:
+            await self._returns.aclose()
         if self._owns_store:
             await close_store(self._store)
 
@@ -172,9 +179,18 @@ class RateLimitLayer(Layer):
     ) -> Admission:
         if not charges:
             return None
-        if self._is_local:
+        if self._is_local and self._is_one_step:
             return self._take_in(exchange, applied, hit_all(charges, self._now()))
-        return self._ask_store(exchange, applied, charges)
+        due = Due(applied, charges)
+        if self._is_local:
+            return self._take_in_all(exchange, due, due.hit(self._now()))
+        return self._ask_store(exchange, due)
+
+    def _take_in_all(self, exchange: Exchange, due: Due, answers: Answers) -> Admission:
+        decisions, of_shadows = answers
+        if all_admit(decisions):
+            due.count_shadows(of_shadows)
+        return self._take_in(exchange, due.rules, decisions)
 
     def _take_in(
         self, exchange: Exchange, applied: Sequence[RunningRule], decisions: Sequence[Decided]
@@ -201,43 +217,35 @@ class RateLimitLayer(Layer):
             wait *= 1 + random.uniform(0, self._jitter)  # noqa: S311 - it only spreads clients
         return refusal.refuse(exchange, wait, fields)
 
-    async def _ask_store(
-        self, exchange: Exchange, applied: Sequence[RunningRule], charges: Sequence[Charge]
-    ) -> bool:
+    async def _ask_store(self, exchange: Exchange, due: Due) -> bool:
         outage = self._outage()
-        decisions: Sequence[Decided] | None = None
+        answers: Answers | None = None
         if not outage.is_on:
             try:
-                decisions = await self._store.hit(charges, within=self._timeout)
+                answers = await due.ask(
+                    self._store, self._timeout, at_once=self._returns is not None
+                )
             except StoreUnavailable as error:
                 outage.begin(error)
-        if decisions is None:
-            answer = self._without_store(exchange, applied, charges)
+        if answers is None:
+            answer = self._without_store(exchange, due)
+        elif all_admit(answers[0]):
+            due.warm(self._now())
+            answer = self._take_in_all(exchange, due, answers)
         else:
-            answer = self._take_in(exchange, applied, decisions)
-            if answer is None:
-                now = self._now()
-                for rule, (_, key, cost) in zip(applied, charges, strict=True):
-                    if rule.spare is not None:
-                        rule.spare.hit(key, cost, now)
+            if self._returns is not None:
+                self._returns.begin(taken(due.shadow_charges, answers[1]), 0.0)
+            answer = self._take_in_all(exchange, due, answers)
         return True if answer is None else await answer
 
-    def _without_store(
-        self, exchange: Exchange, applied: Sequence[RunningRule], charges: Sequence[Charge]
-    ) -> Admission:
+    def _without_store(self, exchange: Exchange, due: Due) -> Admission:
         """Do for each rule what holds while the store gives no answer."""
-        counted: list[RunningRule] = []
-        spares: list[Charge] = []
-        for rule, (_, key, cost) in zip(applied, charges, strict=True):
+        for rule in due.rules:
             if rule.mode == "refuse":
                 rule.tally.denied += 1
                 return NO_STORE.refuse(exchange, _SOON)
-            if rule.spare is None:
-                rule.tally.allowed += 1
-            else:
-                counted.append(rule)
-                spares.append((rule.spare, key, cost))
-        return self._take_in(exchange, counted, hit_all(spares, self._now()))
+        here = due.spares()
+        return self._take_in_all(exchange, here, here.hit(self._now()))
 
     def _outage(self) -> Outage:
         loop = asyncio.get_running_loop()

@@ -103,10 +103,20 @@ class RedisStore:
         """Charge all counters, or none of them if one refuses; see `Store.hit`."""
         if not charges:
             return []
-        line = self._lines.get(asyncio.get_running_loop())
+        return await self._line().decide(charges, 1.0 if within is None else within)
+
+    async def give_back(
+        self, charges: Sequence[Charge], *, age: float, within: float | None = None
+    ) -> None:
+        """Undo charges; see `GivesBack.give_back`."""
+        await self._line().give_back(charges, age, 1.0 if within is None else within)
+
+    def _line(self) -> "_Line":
+        loop = asyncio.get_running_loop()
+        line = self._lines.get(loop)
         if line is None:
-            line = self._lines[asyncio.get_running_loop()] = _Line(self._connect())
-        return await line.decide(charges, 1.0 if within is None else within)
+            line = self._lines[loop] = _Line(self._connect())
+        return line
 
     async def aclose(self) -> None:
         """Close the connection of this event loop."""
@@ -155,6 +165,11 @@ class _Line:
             if counter.lease:
                 return await self._decide_with_leases(charges, within)
         return [decision for decision, _ in await self._talk.ask((charges, None), within)]
+
+    async def give_back(self, charges: Sequence[Charge], age: float, within: float) -> None:
+        ages = [int(age / _MICROSECOND)]
+        back = [(counter, key, -cost) for counter, key, cost in charges]
+        await asyncio.gather(*(self._talk.ask(([each], ages), within) for each in back))
 
     async def _decide_with_leases(
         self, charges: Sequence[Charge], within: float
@@ -217,7 +232,8 @@ class _Line:
 
 
 _Question: TypeAlias = tuple[Sequence[Charge], Sequence[int] | None]
-"""Charges, and the units to take beside each where a lease is wanted."""
+"""Charges, and the units to take beside each where a lease is wanted; or the age, in microseconds,
+of what is given back."""
 
 _Answer: TypeAlias = tuple[Decision, int]
 """A decision, and the units that were taken beside it."""

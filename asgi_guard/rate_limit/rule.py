@@ -6,7 +6,14 @@ from dataclasses import KW_ONLY, dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
 from asgi_guard._asgi import Scope
-from asgi_guard._checks import check_count, check_function, check_name, check_seconds, is_name
+from asgi_guard._checks import (
+    check_count,
+    check_flag,
+    check_function,
+    check_name,
+    check_seconds,
+    is_name,
+)
 from asgi_guard.errors import ConfigurationError
 from asgi_guard.keys import KEYS, Key, client_ip
 from asgi_guard.matching import check_methods, compile_matcher
@@ -63,6 +70,8 @@ class Rule:
             every request) up; default 60.
         default_quota: What holds where the quota function fails, for keys whose last answer is not
             known; default None: its error is the app's, and the request is not admitted.
+        shadow: Whether the rule only decides and counts, and refuses nobody; default False. It is
+            charged for what the other rules admit, and has no header fields.
 
     Raises:
         ConfigurationError: A field is wrong; the message says which, and what is allowed.
@@ -81,6 +90,7 @@ class Rule:
     on_store_failure: OnStoreFailure | None = None
     quota_ttl: float = 60.0
     default_quota: str | Quota | None = None
+    shadow: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what is no rule."""
@@ -88,6 +98,7 @@ class Rule:
             check_name("Rule.name", self.name)
         self._check_tiers()
         self._check_counting()
+        check_flag("Rule.shadow", self.shadow)
         check_function(
             "Rule.key",
             self.key,

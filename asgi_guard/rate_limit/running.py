@@ -24,23 +24,30 @@ class RuleCounts:
         allowed: Requests it admitted.
         denied: Requests it refused.
         exempt: Requests that it would have applied to, if they had not been exempt from it.
+        shadow_denied: Requests it would have refused, if it were enforced.
     """
 
     rule: str
     allowed: int
     denied: int
     exempt: int
+    shadow_denied: int
 
 
 class RuleTally:
     """What one rule has decided so far; see `RuleCounts`."""
 
-    __slots__ = ("allowed", "denied", "exempt")
+    __slots__ = ("allowed", "denied", "exempt", "shadow_denied")
 
     def __init__(self) -> None:
         self.allowed: int = 0
         self.denied: int = 0
         self.exempt: int = 0
+        self.shadow_denied: int = 0
+
+    def counts(self, rule: str) -> RuleCounts:
+        """Return them as those of the rule of this name."""
+        return RuleCounts(rule, self.allowed, self.denied, self.exempt, self.shadow_denied)
 
 
 class RunningRule:
@@ -51,6 +58,7 @@ class RunningRule:
         store: Where it counts.
         mode: What holds while the store gives no answer.
         tally: Where its decisions are counted.
+        is_shadow: Whether it refuses nobody; default False.
 
     Attributes:
         key: Whom to charge, where that is known without waiting; None where nobody is.
@@ -62,6 +70,7 @@ class RunningRule:
         "counter",
         "fields",
         "hit",
+        "is_shadow",
         "key",
         "mode",
         "name",
@@ -75,7 +84,15 @@ class RunningRule:
     key: Callable[[Scope], str | None]
     cost: int
 
-    def __init__(self, rule: Rule, store: Store, mode: OnStoreFailure, tally: RuleTally) -> None:
+    def __init__(
+        self,
+        rule: Rule,
+        store: Store,
+        mode: OnStoreFailure,
+        tally: RuleTally,
+        *,
+        is_shadow: bool = False,
+    ) -> None:
         quota = rule.whole_quota
         self.name: str = rule.label
         self.counter: Counter = store.counter(rule.label, quota, rule.counting)
@@ -87,6 +104,7 @@ class RunningRule:
         self.mode: OnStoreFailure = mode
         self.spare: MemoryCounter | None = None
         self.tally: RuleTally = tally
+        self.is_shadow: bool = is_shadow
 
     def keep_spare(self, rule: Rule, store: MemoryStore, workers: int) -> None:
         """Keep a counter in this process, for this worker's share of the quota."""
