@@ -38,7 +38,7 @@ class Due:
         self.shadows: list[RunningRule] = []
         self.shadow_charges: list[Charge] = []
         for rule, charge in zip(applied, charges, strict=True):
-            self._add(rule, charge, is_enforced=not rule.is_shadow)
+            self._add(rule, charge, is_enforced=rule.enforces(charge[1]))
 
     def _add(self, rule: RunningRule, charge: Charge, *, is_enforced: bool) -> None:
         (self.rules if is_enforced else self.shadows).append(rule)

@@ -58,7 +58,9 @@ class RateLimitLayer(Layer):
         self._outages: WeakKeyDictionary[asyncio.AbstractEventLoop, Outage] = WeakKeyDictionary()
         self._settings = settings
         # Whether all rules are charged together, or none.
-        self._is_one_step = not settings.shadow and not any(each.shadow for each in settings.rules)
+        self._is_one_step = not settings.shadow and all(
+            rule.enforced == 1 for rule in settings.rules
+        )
         self.has_open: bool = not self._is_local
         self._probed = settings.rules[0].counting  # an algorithm that the store has
         self._draft = settings.fields in {"draft-11", "both"}
@@ -86,8 +88,8 @@ class RateLimitLayer(Layer):
 
     def _run(self, rule: Rule, tally: RuleTally) -> RunningRule:
         mode = rule.on_store_failure or self._settings.on_store_failure
-        is_shadow = rule.shadow or self._settings.shadow
-        running = RunningRule(rule, self._store, mode, tally, is_shadow=is_shadow)
+        enforced = 0.0 if self._settings.shadow else rule.enforced
+        running = RunningRule(rule, self._store, mode, tally, enforced=enforced)
         if mode == "local" and not self._is_local:
             running.keep_spare(rule, self._here, self._settings.workers)
         return running

@@ -12,6 +12,7 @@ from asgi_guard._checks import (
     check_function,
     check_name,
     check_seconds,
+    check_share,
     is_name,
 )
 from asgi_guard.errors import ConfigurationError
@@ -72,6 +73,9 @@ class Rule:
             known; default None: its error is the app's, and the request is not admitted.
         shadow: Whether the rule only decides and counts, and refuses nobody; default False. It is
             charged for what the other rules admit, and has no header fields.
+        enforce_ratio: The share of keys, from 0 to 1, for which the rule is enforced; for the
+            others it is a shadow; default 1.0. A key is always on the same side, in every process,
+            and stays enforced when the ratio grows.
 
     Raises:
         ConfigurationError: A field is wrong; the message says which, and what is allowed.
@@ -91,6 +95,7 @@ class Rule:
     quota_ttl: float = 60.0
     default_quota: str | Quota | None = None
     shadow: bool = False
+    enforce_ratio: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse what is no rule."""
@@ -98,7 +103,7 @@ class Rule:
             check_name("Rule.name", self.name)
         self._check_tiers()
         self._check_counting()
-        check_flag("Rule.shadow", self.shadow)
+        self._check_enforcing()
         check_function(
             "Rule.key",
             self.key,
@@ -162,6 +167,19 @@ class Rule:
                 self.quota,
                 f"at most {_MOST_IN_A_LOG} units in a moving window, which keeps a time for each",
             )
+
+    def _check_enforcing(self) -> None:
+        check_flag("Rule.shadow", self.shadow)
+        check_share("Rule.enforce_ratio", self.enforce_ratio, zero=True)
+        if self.shadow and self.enforce_ratio != 1:
+            raise ConfigurationError(
+                "Rule.enforce_ratio", self.enforce_ratio, "1.0 where shadow=True enforces nothing"
+            )
+
+    @property
+    def enforced(self) -> float:
+        """The share of keys for which it is enforced."""
+        return 0.0 if self.shadow else self.enforce_ratio
 
     def tier(self, quota: str | Quota) -> "Rule":
         """Return the rule with this quota in place of its function.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from math import ceil
 from typing import Any
 
@@ -13,6 +14,9 @@ from asgi_guard.rate_limit.memory import MemoryStore
 from asgi_guard.rate_limit.rule import OnStoreFailure, Rule
 from asgi_guard.rate_limit.store import Counter, Store
 from asgi_guard.refusal import Refusal
+
+_HASH = 6  # bytes
+_HASHES = 2.0 ** (8 * _HASH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class RunningRule:
         store: Where it counts.
         mode: What holds while the store gives no answer.
         tally: Where its decisions are counted.
-        is_shadow: Whether it refuses nobody; default False.
+        enforced: The share of keys for which it is enforced, from 0 to 1; default 1.0.
 
     Attributes:
         key: Whom to charge, where that is known without waiting; None where nobody is.
@@ -68,9 +72,9 @@ class RunningRule:
     __slots__ = (
         "cost",
         "counter",
+        "enforced",
         "fields",
         "hit",
-        "is_shadow",
         "key",
         "mode",
         "name",
@@ -91,7 +95,7 @@ class RunningRule:
         mode: OnStoreFailure,
         tally: RuleTally,
         *,
-        is_shadow: bool = False,
+        enforced: float = 1.0,
     ) -> None:
         quota = rule.whole_quota
         self.name: str = rule.label
@@ -104,7 +108,14 @@ class RunningRule:
         self.mode: OnStoreFailure = mode
         self.spare: MemoryCounter | None = None
         self.tally: RuleTally = tally
-        self.is_shadow: bool = is_shadow
+        self.enforced: float = enforced
+
+    def enforces(self, key: str) -> bool:
+        """Tell whether it is enforced for a key; the same in every process."""
+        if 0 < self.enforced < 1:
+            hashed = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=_HASH).digest()
+            return int.from_bytes(hashed) < self.enforced * _HASHES
+        return self.enforced == 1
 
     def keep_spare(self, rule: Rule, store: MemoryStore, workers: int) -> None:
         """Keep a counter in this process, for this worker's share of the quota."""

@@ -8,12 +8,14 @@ from prometheus_client import CollectorRegistry
 
 from asgi_guard import ConfigurationError, Guard, MemoryStore, Metrics, Quota, RateLimit, Rule
 from asgi_guard.rate_limit.redis import RedisStore
+from asgi_guard.rate_limit.running import RuleTally, RunningRule
 from asgi_guard.testing import FakeClock
 from tests.driver import connect, get, hello
 from tests.rate_limit.limiting import Limited, on_redis
 from tests.stores.redis_server import RedisServer
 
 LONG = 1e7  # seconds; the windows of a server's clock should not end in a test
+ENFORCED_OF_30 = [1, 10, 12, 14, 16, 17, 18, 21, 29]
 ALGORITHMS = ("sliding-window", "fixed-window", "token-bucket")
 
 
@@ -161,12 +163,12 @@ async def test_a_shadow_refuses_nobody_while_the_store_is_out(mode: Any) -> None
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize(
-    ("age", "left"), [(0.0, 3), (5.0, 3), (1000.0, 2)], ids=["now", "later", "gone"]
+    ("age", "left"), [(0.0, 3), (5.0, 3), (1e9, 2)], ids=["now", "later", "gone"]
 )
 async def test_what_is_given_back_can_be_taken_again(algorithm: Any, age: float, left: int) -> None:
     """Never to below zero, and nothing where the window is gone."""
     store = MemoryStore(clock=FakeClock(0.0))
-    counter = store.counter("rule", Quota(3, 100.0), algorithm)
+    counter = store.counter("rule", Quota(3, LONG), algorithm)
     await store.hit([(counter, "ann", 1)])
     store.clock.advance(5.0)  # type: ignore[attr-defined]
     if algorithm == "token-bucket":
@@ -177,6 +179,18 @@ async def test_what_is_given_back_can_be_taken_again(algorithm: Any, age: float,
     assert decision.remaining == left
     await store.give_back([(counter, "bob", 5)], age=0.0)
     assert [(await store.hit([(counter, "bob", 1)]))[0].remaining for _ in "12"] == [2, 1]
+
+
+async def test_units_leave_the_window_they_were_charged_in() -> None:
+    """What was charged since stays."""
+    store = MemoryStore(clock=FakeClock(0.0))
+    counter = store.counter("rule", Quota(3, 100.0))
+    key = next(str(n) for n in range(10_000) if hash(str(n)) & 63 == 0)  # whose windows begin at 0
+    await store.hit([(counter, key, 2)])
+    store.clock.advance(100.0)  # type: ignore[attr-defined]
+    assert (await store.hit([(counter, key, 1)]))[0].remaining == 0
+    await store.give_back([(counter, key, 2)], age=100.0)
+    assert (await store.hit([(counter, key, 0)]))[0].remaining == 2
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -201,3 +215,56 @@ def test_a_wrong_flag_is_named(wrong: Any) -> None:
         Rule("1/hour", shadow=wrong)
     with pytest.raises(ConfigurationError, match=r"RateLimit\.shadow is .*; allowed: True or Fal"):
         RateLimit("1/hour", shadow=wrong)
+
+
+def sides(rule: Rule, keys: int) -> list[bool]:
+    """Return for each key whether the rule is enforced there."""
+    running = RunningRule(rule, MemoryStore(), "local", RuleTally(), enforced=rule.enforced)
+    return [running.enforces(f"10.0.{n // 256}.{n % 256}") for n in range(keys)]
+
+
+@pytest.mark.parametrize("ratio", [0.01, 0.1, 0.5, 0.9])
+async def test_a_share_of_the_keys_is_enforced(ratio: float) -> None:
+    """Within five standard deviations."""
+    spread = 5 * (ratio * (1 - ratio) / 10_000) ** 0.5
+    share = sum(sides(Rule("1/hour", enforce_ratio=ratio), 10_000)) / 10_000
+    assert abs(share - ratio) < spread
+
+
+@pytest.mark.parametrize("ratio", [0, 1, 0.0, 1.0])
+async def test_a_share_may_be_nobody_or_everybody(ratio: float) -> None:
+    """Without exception."""
+    assert sides(Rule("1/hour", enforce_ratio=ratio), 1000) == [ratio == 1] * 1000
+
+
+def test_who_is_enforced_stays_so() -> None:
+    """When the ratio grows; and whatever the rule is called, in whatever process."""
+    few = sides(Rule("1/hour", enforce_ratio=0.2), 500)
+    more = sides(Rule("2/hour", enforce_ratio=0.6), 500)
+    assert all(later for before, later in zip(few, more, strict=True) if before)
+    assert sum(few) < sum(more)
+    assert [n for n, is_in in enumerate(few[:30]) if is_in] == ENFORCED_OF_30
+
+
+@pytest.mark.parametrize("store", STORES)
+async def test_each_key_is_on_its_side(store: Any) -> None:
+    """Enforced ones are refused and told, the others are neither, and both are counted."""
+    rule = Rule("1/hour", enforce_ratio=0.5)
+    limited = Limited(rule, store=store())
+    enforced = sides(rule, 40)
+    assert 0 < sum(enforced) < 40
+    for number, is_enforced in enumerate(enforced):
+        client = (f"10.0.0.{number}", 1)
+        first, second = [await get(client=client).run(limited.app) for _ in range(2)]
+        assert (first.status, second.status) == (200, 429 if is_enforced else 200)
+        assert ("ratelimit" in first.headers) is is_enforced
+    assert shadowed(limited) == [(40, sum(enforced), 40 - sum(enforced))]
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.1, True, None, "0.5", float("nan")])
+def test_a_wrong_ratio_is_named(wrong: Any) -> None:
+    """And one that says the opposite of shadow=True."""
+    with pytest.raises(ConfigurationError, match=r"Rule\.enforce_ratio is .*; allowed: a share"):
+        Rule("1/hour", enforce_ratio=wrong)
+    with pytest.raises(ConfigurationError, match=r"Rule\.enforce_ratio is 0\.5; allowed: 1\.0 wh"):
+        Rule("1/hour", enforce_ratio=0.5, shadow=True)
