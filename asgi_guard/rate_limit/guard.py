@@ -11,6 +11,7 @@ from asgi_guard.rate_limit.layer import RateLimitLayer
 from asgi_guard.rate_limit.rule import FAILURE_MODES, OnStoreFailure, Rule
 from asgi_guard.rate_limit.store import Store
 from asgi_guard.rate_limit.stores import MEMORY_STORE, open_store
+from asgi_guard.rate_limit.switch import Switch
 from asgi_guard.shell import Shell
 
 _FIELDS: tuple[Fields, ...] = ("draft-11", "legacy", "both", None)
@@ -46,6 +47,7 @@ class RateLimit:
         exempt: Whom and what the whole guard leaves alone, as the `exempt` of a rule; default None:
             nobody. A function is asked once for each request.
         shadow: Whether no rule is enforced, as with the `shadow` of a rule; default False.
+        switch: Turns this guard off and on while the app runs; default None: it is always on.
 
     Raises:
         ConfigurationError: There is no rule, two have one name, or a field is wrong.
@@ -60,6 +62,7 @@ class RateLimit:
     jitter: float
     exempt: Exempt | None
     shadow: bool
+    switch: Switch | None
 
     def __init__(
         self,
@@ -72,6 +75,7 @@ class RateLimit:
         jitter: float = 0.0,
         exempt: Exempt | None = None,
         shadow: bool = False,
+        switch: Switch | None = None,
     ) -> None:
         made = tuple(rule if isinstance(rule, Rule) else _rule(rule) for rule in rules)
         if not made:
@@ -103,6 +107,8 @@ class RateLimit:
         if jitter != 0:
             check_share("RateLimit.jitter", jitter)
         check_flag("RateLimit.shadow", shadow)
+        if switch is not None and not isinstance(switch, Switch):
+            raise ConfigurationError("RateLimit.switch", switch, "a Switch() or None")
         object.__setattr__(self, "rules", made)
         object.__setattr__(self, "store", store)
         object.__setattr__(self, "fields", fields)
@@ -112,6 +118,7 @@ class RateLimit:
         object.__setattr__(self, "jitter", jitter)
         object.__setattr__(self, "exempt", check_exempt("RateLimit.exempt", exempt))
         object.__setattr__(self, "shadow", shadow)
+        object.__setattr__(self, "switch", switch)
 
     def __call__(self, app: ASGIApp) -> Shell:
         """Wrap an ASGI app."""

@@ -31,6 +31,7 @@ from asgi_guard.rate_limit.running import (
 )
 from asgi_guard.rate_limit.store import Charge, GivesBack
 from asgi_guard.rate_limit.stores import close_store, open_store
+from asgi_guard.rate_limit.switch import Switch
 from asgi_guard.refusal import Refusal
 from asgi_guard.shell import Admission, Layer
 
@@ -57,6 +58,7 @@ class RateLimitLayer(Layer):
         )
         self._outages: WeakKeyDictionary[asyncio.AbstractEventLoop, Outage] = WeakKeyDictionary()
         self._settings = settings
+        self._switch = settings.switch or Switch()
         # Whether all rules are charged together, or none.
         self._is_one_step = not settings.shadow and all(
             rule.enforced == 1 for rule in settings.rules
@@ -114,6 +116,8 @@ class RateLimitLayer(Layer):
 
     def admit(self, exchange: Exchange) -> Admission:
         """Charge the request, and admit or refuse it."""
+        if self._switch.passes:
+            return None
         scope = exchange.scope
         if scope["method"] == "OPTIONS" and is_preflight(scope):
             return None
@@ -140,6 +144,8 @@ class RateLimitLayer(Layer):
 
     def admit_socket(self, exchange: Exchange) -> Admission:
         """Charge a handshake as one request."""
+        if self._switch.passes:
+            return None
         return self._admit_by_all(exchange, self._fixed or self._choice.of(exchange.scope))
 
     def _admit_by_all(self, exchange: Exchange, plan: Plan) -> Admission:
