@@ -66,7 +66,7 @@ class Due:
         for rule, (_, key, cost) in zip(
             (*self.rules, *self.shadows), (*self.charges, *self.shadow_charges), strict=True
         ):
-            if rule.spare is not None:
+            if rule.spare is not None and rule.count_when is None:
                 rule.spare.hit(key, cost, now)
 
     def hit(self, now: float) -> Answers:
@@ -104,6 +104,13 @@ class Due:
         if len(answers) > len(self.shadows):
             decisions = answers.pop()
         return decisions, [decided for (decided,) in answers]
+
+    def owed(self, of_shadows: Sequence[Decided]) -> list[tuple[RunningRule, Charge]]:
+        """Return the charges of an admitted request that its outcome may undo, with their rules."""
+        pairs = list(zip(self.rules, self.charges, strict=True))
+        shadows = zip(self.shadows, self.shadow_charges, of_shadows, strict=True)
+        pairs += [(rule, charge) for rule, charge, decided in shadows if decided[0]]
+        return [(rule, charge) for rule, charge in pairs if rule.count_when and charge[2]]
 
     def count_shadows(self, decisions: Sequence[Decided]) -> None:
         """Count what shadow rules have decided of a request that was admitted."""

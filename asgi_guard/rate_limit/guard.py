@@ -9,7 +9,7 @@ from asgi_guard.rate_limit.exempt import Exempt, check_exempt
 from asgi_guard.rate_limit.fields import Fields
 from asgi_guard.rate_limit.layer import RateLimitLayer
 from asgi_guard.rate_limit.rule import FAILURE_MODES, OnStoreFailure, Rule
-from asgi_guard.rate_limit.store import Store
+from asgi_guard.rate_limit.store import GivesBack, Store
 from asgi_guard.rate_limit.stores import MEMORY_STORE, open_store
 from asgi_guard.rate_limit.switch import Switch
 from asgi_guard.shell import Shell
@@ -92,6 +92,10 @@ class RateLimit:
         for rule in made:
             tier = rule.tier(rule.default_quota or _ANY_QUOTA) if callable(rule.quota) else rule
             opened.counter(tier.label, tier.whole_quota, tier.counting)
+            if rule.count_when is not None and not isinstance(opened, GivesBack):
+                raise ConfigurationError(
+                    "Rule.count_when", rule.count_when, "None where the store cannot give back"
+                )
         if fields not in _FIELDS:
             raise ConfigurationError(
                 "RateLimit.fields", fields, "'draft-11', 'legacy', 'both' or None"

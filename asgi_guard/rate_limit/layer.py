@@ -29,6 +29,7 @@ from asgi_guard.rate_limit.running import (
     RunningRule,
     refused_by,
 )
+from asgi_guard.rate_limit.settling import Settling
 from asgi_guard.rate_limit.store import Charge, GivesBack
 from asgi_guard.rate_limit.stores import close_store, open_store
 from asgi_guard.rate_limit.switch import Switch
@@ -59,10 +60,11 @@ class RateLimitLayer(Layer):
         self._outages: WeakKeyDictionary[asyncio.AbstractEventLoop, Outage] = WeakKeyDictionary()
         self._settings = settings
         self._switch = settings.switch or Switch()
-        # Whether all rules are charged together, or none.
+        # Whether all rules are charged together, or none, and that is all.
         self._is_one_step = not settings.shadow and all(
-            rule.enforced == 1 for rule in settings.rules
+            rule.enforced == 1 and rule.count_when is None for rule in settings.rules
         )
+        self._settling = Settling(self._returns, self._now)
         self.has_open: bool = not self._is_local
         self._probed = settings.rules[0].counting  # an algorithm that the store has
         self._draft = settings.fields in {"draft-11", "both"}
@@ -191,13 +193,18 @@ class RateLimitLayer(Layer):
             return self._take_in(exchange, applied, hit_all(charges, self._now()))
         due = Due(applied, charges)
         if self._is_local:
-            return self._take_in_all(exchange, due, due.hit(self._now()))
+            return self._take_in_all(exchange, due, due.hit(self._now()), is_here=True)
         return self._ask_store(exchange, due)
 
-    def _take_in_all(self, exchange: Exchange, due: Due, answers: Answers) -> Admission:
+    def _take_in_all(
+        self, exchange: Exchange, due: Due, answers: Answers, *, is_here: bool = False
+    ) -> Admission:
         decisions, of_shadows = answers
         if all_admit(decisions):
             due.count_shadows(of_shadows)
+            owed = due.owed(of_shadows)
+            if owed:
+                self._settling.begin(exchange, owed, is_here=is_here)
         return self._take_in(exchange, due.rules, decisions)
 
     def _take_in(
@@ -253,7 +260,7 @@ class RateLimitLayer(Layer):
                 rule.tally.denied += 1
                 return NO_STORE.refuse(exchange, _SOON)
         here = due.spares()
-        return self._take_in_all(exchange, here, here.hit(self._now()))
+        return self._take_in_all(exchange, here, here.hit(self._now()), is_here=True)
 
     def _outage(self) -> Outage:
         loop = asyncio.get_running_loop()

@@ -28,10 +28,15 @@ Cost: TypeAlias = int | Callable[[Scope], int | Awaitable[int]]
 QuotaFunction: TypeAlias = Callable[[Scope], str | Quota | Awaitable[str | Quota | None] | None]
 """A function, plain or async, from scope to a quota; None exempts the request."""
 
+CountWhen: TypeAlias = AbstractSet[int] | Callable[[int], bool]
+"""Statuses, or a function that tells of a status whether it counts."""
+
 OnStoreFailure: TypeAlias = Literal["local", "admit", "refuse"]
 FAILURE_MODES: tuple[str, ...] = get_args(OnStoreFailure)
 ALGORITHMS: tuple[str, ...] = get_args(Algorithm)
 _MOST_IN_A_LOG = 1000
+_STATUSES = range(100, 600)
+_OUTCOMES = "a set of statuses such as {401, 403}, or a function from status to True or False"
 _QUOTAS = "a quota such as '5/minute', a Quota, or a function, plain or async, from scope to one"
 _COSTS = "a whole number from 0 up, or a function, plain or async, from scope to one"
 
@@ -76,6 +81,9 @@ class Rule:
         enforce_ratio: The share of keys, from 0 to 1, for which the rule is enforced; for the
             others it is a shadow; default 1.0. A key is always on the same side, in every process,
             and stays enforced when the ratio grows.
+        count_when: Which outcomes are charged: a set of statuses such as `{401, 403}`, or a
+            function from status to True or False; default None: all. Requests are charged ahead,
+            and what does not count is given back once the response is out.
 
     Raises:
         ConfigurationError: A field is wrong; the message says which, and what is allowed.
@@ -96,6 +104,7 @@ class Rule:
     default_quota: str | Quota | None = None
     shadow: bool = False
     enforce_ratio: float = 1.0
+    count_when: CountWhen | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no rule."""
@@ -104,6 +113,7 @@ class Rule:
         self._check_tiers()
         self._check_counting()
         self._check_enforcing()
+        self._check_outcomes()
         check_function(
             "Rule.key",
             self.key,
@@ -175,6 +185,15 @@ class Rule:
             raise ConfigurationError(
                 "Rule.enforce_ratio", self.enforce_ratio, "1.0 where shadow=True enforces nothing"
             )
+
+    def _check_outcomes(self) -> None:
+        asked = self.count_when
+        if isinstance(asked, AbstractSet):
+            if not asked or not all(type(each) is int and each in _STATUSES for each in asked):
+                raise ConfigurationError("Rule.count_when", asked, _OUTCOMES)
+            object.__setattr__(self, "count_when", frozenset(asked))
+        elif asked is not None:
+            check_function("Rule.count_when", asked, _OUTCOMES)
 
     @property
     def enforced(self) -> float:

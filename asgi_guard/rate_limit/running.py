@@ -1,6 +1,7 @@
 """Rules at work: what they need on every request, and what they have decided."""
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from math import ceil
@@ -71,6 +72,7 @@ class RunningRule:
 
     __slots__ = (
         "cost",
+        "count_when",
         "counter",
         "enforced",
         "fields",
@@ -109,6 +111,10 @@ class RunningRule:
         self.spare: MemoryCounter | None = None
         self.tally: RuleTally = tally
         self.enforced: float = enforced
+        asked = rule.count_when
+        self.count_when: Callable[[int], object] | None = (
+            asked.__contains__ if isinstance(asked, AbstractSet) else asked
+        )
 
     def enforces(self, key: str) -> bool:
         """Tell whether it is enforced for a key; the same in every process."""
