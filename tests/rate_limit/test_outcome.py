@@ -164,3 +164,29 @@ def test_where_nothing_can_be_given_back_it_is_refused() -> None:
         RateLimit(Rule("1/hour", **LOGIN), store="async+memory://")
     with pytest.raises(ConfigurationError, match=r"Rule\.count_when .* a function is limited"):
         rate_limited(Rule("1/hour", **LOGIN))
+
+
+async def test_redis_takes_units_from_the_window_they_were_charged_in(
+    redis_server: RedisServer,
+) -> None:
+    """By the age of the charge: what was charged since stays."""
+    period = 2.0
+    store = RedisStore(redis_server.url)
+    counter = store.counter("rule", Quota(4, period))
+    await until(redis_server, 0.4, period)
+    began = asyncio.get_running_loop().time()
+    await store.hit([(counter, "ann", 4)], within=5.0)
+    await until(redis_server, 0.1, period)
+    age = asyncio.get_running_loop().time() - began
+    await store.hit([(counter, "ann", 1)], within=5.0)
+    await store.give_back([(counter, "ann", 4)], age=age, within=5.0)
+    (decision,) = await store.hit([(counter, "ann", 0)], within=5.0)
+    assert decision.remaining == 3
+    await store.aclose()
+
+
+async def until(server: RedisServer, share: float, period: float) -> None:
+    """Wait until so much of a window is over, on the clock of the server."""
+    with server.control() as control:
+        seconds, micros = control.time()
+    await asyncio.sleep((share * period - (seconds + micros / 1e6)) % period)
