@@ -29,6 +29,7 @@ from asgi_guard.rate_limit.memory import MemoryStore
 from asgi_guard.rate_limit.quota import Quota
 from asgi_guard.rate_limit.rule import Rule
 from asgi_guard.rate_limit.store import Charge, Store
+from asgi_guard.rate_limit.switch import Switch
 
 __all__ = [
     "BreakerSnapshot",
@@ -57,6 +58,7 @@ __all__ = [
     "Rule",
     "Store",
     "StoreUnavailable",
+    "Switch",
     "TrustedProxies",
     "client_ip",
     "combine",

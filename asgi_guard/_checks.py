@@ -32,10 +32,22 @@ def check_seconds(field: str, value: object, *, zero: bool = False) -> None:
         )
 
 
-def check_share(field: str, value: object) -> None:
-    """Require a share above 0 and up to 1."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
-        raise ConfigurationError(field, value, "a share above 0 and up to 1, such as 0.5")
+def check_share(field: str, value: object, *, zero: bool = False) -> None:
+    """Require a share above 0, or from 0, up to 1."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not 0 <= value <= 1
+        or (value == 0 and not zero)
+    ):
+        least = "from 0" if zero else "above 0 and"
+        raise ConfigurationError(field, value, f"a share {least} up to 1, such as 0.5")
+
+
+def check_flag(field: str, value: object) -> None:
+    """Require True or False."""
+    if not isinstance(value, bool):
+        raise ConfigurationError(field, value, "True or False")
 
 
 def is_name(value: object) -> bool:

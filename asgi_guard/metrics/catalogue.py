@@ -33,7 +33,7 @@ ACTIVE_REQUESTS = Metric(
 RATE_LIMIT_DECISIONS = Metric(
     "asgi_guard_rate_limit_decisions_total",
     "counter",
-    "Requests a rule allowed or denied, or that were exempt from it.",
+    "Requests a rule allowed, denied, or would have denied, or that were exempt from it.",
     ("rule", "decision"),
 )
 CONCURRENCY_LIMIT = Metric(

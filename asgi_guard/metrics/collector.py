@@ -103,6 +103,9 @@ def _rate_limit(tally: Tally, rules: Iterable[RuleCounts]) -> None:
         tally.add(catalogue.RATE_LIMIT_DECISIONS, (counts.rule, "allowed"), counts.allowed)
         tally.add(catalogue.RATE_LIMIT_DECISIONS, (counts.rule, "denied"), counts.denied)
         tally.add(catalogue.RATE_LIMIT_DECISIONS, (counts.rule, "exempt"), counts.exempt)
+        tally.add(
+            catalogue.RATE_LIMIT_DECISIONS, (counts.rule, "shadow_denied"), counts.shadow_denied
+        )
 
 
 def _concurrency(tally: Tally, stacks: Iterable[Parts]) -> None:

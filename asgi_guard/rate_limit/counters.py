@@ -46,6 +46,17 @@ class MemoryCounter(ABC):
     def take_back(self, key: str, cost: int, now: float) -> None:
         """Undo a charge of the same moment."""
 
+    @abstractmethod
+    def give_back(self, key: str, cost: int, age: float, now: float) -> None:
+        """Undo a charge of some time ago: never to below zero, nothing if its window is gone.
+
+        Args:
+            key: Who was charged.
+            cost: Units, from 0 up.
+            age: Seconds since the charge, from 0 up.
+            now: Seconds on a clock that never runs backwards.
+        """
+
     def _shard(self, key: str, now: float) -> tuple[Shard[Any], float]:
         """Return the shard of a key in the window of this moment, and the seconds in there."""
         shard = self._shards[hash(key) & SHARD]
@@ -94,6 +105,19 @@ class SlidingCounter(MemoryCounter):
         used = shard.current.pop(entry) - cost
         if used:
             shard.current[entry] = used
+
+    def give_back(self, key: str, cost: int, age: float, now: float) -> None:
+        """Undo a charge of some time ago, in the window that it was made in."""
+        shard, elapsed = self._shard(key, now)
+        if age <= elapsed:
+            counts = shard.current
+        elif age <= elapsed + self._period:
+            counts = shard.previous
+        else:
+            return
+        entry = shard.entry(counts, key)
+        if entry in counts:  # which stays, also at zero: keys must not change their places
+            counts[entry] = max(0, counts[entry] - cost)
 
 
 class FixedCounter(SlidingCounter):
@@ -147,6 +171,13 @@ class BucketCounter(MemoryCounter):
         full_at = shard.current.pop(entry) - cost * self._interval
         if full_at > now:
             shard.current[entry] = full_at
+
+    def give_back(self, key: str, cost: int, age: float, now: float) -> None:
+        """Undo a charge of some time ago, if the bucket cannot have filled since."""
+        shard, _ = self._shard(key, now)
+        full_at = shard.current.get(shard.place(key)) or shard.faded(key)
+        if age < self._window and full_at > now:
+            shard.current[shard.place(key)] = max(now, full_at - cost * self._interval)
 
     def _decide(self, key: str, cost: int, now: float) -> tuple[Decided, float, Shard[Any]]:
         shard, _ = self._shard(key, now)

@@ -4,7 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from asgi_guard._asgi import ASGIApp
-from asgi_guard._checks import check_count, check_function, check_seconds, check_share
+from asgi_guard._checks import (
+    check_count,
+    check_flag,
+    check_function,
+    check_seconds,
+    check_share,
+)
 from asgi_guard.errors import ConfigurationError
 from asgi_guard.keys import Key, client_ip, connection
 from asgi_guard.rate_limit.answer import ANSWERS, Answer
@@ -14,8 +20,9 @@ from asgi_guard.rate_limit.layer import RateLimitLayer
 from asgi_guard.rate_limit.messages import EXCESSES, OnExcess
 from asgi_guard.rate_limit.rule import FAILURE_MODES, OnStoreFailure, Rule
 from asgi_guard.rate_limit.running import open_counter
-from asgi_guard.rate_limit.store import Store
+from asgi_guard.rate_limit.store import GivesBack, Store
 from asgi_guard.rate_limit.stores import MEMORY_STORE, open_store
+from asgi_guard.rate_limit.switch import Switch
 from asgi_guard.shell import Shell
 
 _FIELDS: tuple[Fields, ...] = ("draft-11", "legacy", "both", None)
@@ -62,6 +69,8 @@ class RateLimit:
             `QuotaExceeded` to an ASGI app, such as a response of Starlette; default None for
             problem details. Its response gets the fields, and where it has none of its own
             `Retry-After` and `Cache-Control: no-store`. Websockets get the usual answer.
+        shadow: Whether no rule is enforced, as with the `shadow` of a rule; default False.
+        switch: Turns this guard off and on while the app runs; default None: it is always on.
 
     Raises:
         ConfigurationError: There is no rule of either kind, two have one name, or a field is wrong.
@@ -78,6 +87,8 @@ class RateLimit:
     messages: tuple[Rule, ...]
     on_excess: OnExcess
     answer: Answer | None
+    shadow: bool
+    switch: Switch | None
 
     def __init__(
         self,
@@ -92,6 +103,8 @@ class RateLimit:
         messages: Sequence[Rule | str] = (),
         on_excess: OnExcess = "close",
         answer: Answer | None = None,
+        shadow: bool = False,
+        switch: Switch | None = None,
     ) -> None:
         made = tuple(_rule("rules", rule) for rule in rules)
         incoming = _message_rules(messages, on_excess)
@@ -105,10 +118,7 @@ class RateLimit:
                 raise ConfigurationError(
                     "Rule.name", label, "a name= that no other rule of this RateLimit has"
                 )
-        opened = open_store("RateLimit.store", store)
-        for rule in made + incoming:
-            tier = rule.tier(rule.default_quota or _ANY_QUOTA) if callable(rule.quota) else rule
-            open_counter(opened, tier, workers)
+        _check_counters(open_store("RateLimit.store", store), made + incoming, workers)
         if fields not in _FIELDS:
             raise ConfigurationError(
                 "RateLimit.fields", fields, "'draft-11', 'legacy', 'both' or None"
@@ -125,6 +135,9 @@ class RateLimit:
             check_share("RateLimit.jitter", jitter)
         if answer is not None:
             check_function("RateLimit.answer", answer, ANSWERS, may_wait=True, takes=2)
+        check_flag("RateLimit.shadow", shadow)
+        if switch is not None and not isinstance(switch, Switch):
+            raise ConfigurationError("RateLimit.switch", switch, "a Switch() or None")
         object.__setattr__(self, "rules", made)
         object.__setattr__(self, "store", store)
         object.__setattr__(self, "fields", fields)
@@ -136,6 +149,8 @@ class RateLimit:
         object.__setattr__(self, "messages", incoming)
         object.__setattr__(self, "on_excess", on_excess)
         object.__setattr__(self, "answer", answer)
+        object.__setattr__(self, "shadow", shadow)
+        object.__setattr__(self, "switch", switch)
 
     def __call__(self, app: ASGIApp) -> Shell:
         """Wrap an ASGI app."""
@@ -168,3 +183,14 @@ def _rule(field: str, rule: object, key: Key = client_ip) -> Rule:
             f"RateLimit.{field}", rule, "a Rule, or a quota such as '300/minute'"
         )
     return Rule(rule, key=key)
+
+
+def _check_counters(store: Store, rules: Sequence[Rule], workers: int) -> None:
+    """Require a store that can count as the rules say."""
+    for rule in rules:
+        tier = rule.tier(rule.default_quota or _ANY_QUOTA) if callable(rule.quota) else rule
+        open_counter(store, tier, workers)
+        if rule.count_when is not None and not isinstance(store, GivesBack):
+            raise ConfigurationError(
+                "Rule.count_when", rule.count_when, "None where the store cannot give back"
+            )

@@ -174,6 +174,10 @@ def _rule(rule: object, key: Key) -> Rule:
         raise ConfigurationError(
             "Rule.path", rule.path, "None where a function is limited, which knows no paths"
         )
+    if rule.count_when is not None:
+        raise ConfigurationError(
+            "Rule.count_when", rule.count_when, "None where a function is limited: no response yet"
+        )
     return rule
 
 

@@ -1,11 +1,9 @@
 """The rate limit at work round one app."""
 
-import asyncio
 import random
 from collections.abc import Sequence
 from math import ceil
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from asgi_guard._asgi import is_preflight
 from asgi_guard.errors import StoreUnavailable
@@ -16,13 +14,15 @@ from asgi_guard.rate_limit.advice import Advice
 from asgi_guard.rate_limit.answer import answer_by
 from asgi_guard.rate_limit.charging import Charging
 from asgi_guard.rate_limit.decision import Decided
+from asgi_guard.rate_limit.due import Answers, Due, all_admit, taken
 from asgi_guard.rate_limit.exempt import Exemptions, parse_exempt
 from asgi_guard.rate_limit.fields import Field, draft_fields, legacy_fields
 from asgi_guard.rate_limit.memory import MemoryStore, hit_all
 from asgi_guard.rate_limit.messages import MessageLimit, message_rules
-from asgi_guard.rate_limit.outage import Outage
+from asgi_guard.rate_limit.outage import Outage, Outages
 from asgi_guard.rate_limit.plan import Plan, choose_plans
 from asgi_guard.rate_limit.quota import Quota
+from asgi_guard.rate_limit.returns import Returns
 from asgi_guard.rate_limit.rule import Rule
 from asgi_guard.rate_limit.running import (
     NO_STORE,
@@ -31,8 +31,10 @@ from asgi_guard.rate_limit.running import (
     RunningRule,
     refused_by,
 )
-from asgi_guard.rate_limit.store import Charge
+from asgi_guard.rate_limit.settling import Settling
+from asgi_guard.rate_limit.store import Charge, GivesBack
 from asgi_guard.rate_limit.stores import close_store, open_store
+from asgi_guard.rate_limit.switch import Switch
 from asgi_guard.refusal import Refusal
 from asgi_guard.shell import Admission, Layer
 
@@ -55,9 +57,17 @@ class RateLimitLayer(Layer):
         self._here = self._store if type(self._store) is MemoryStore else MemoryStore()
         self._now = self._here.clock
         self._timeout = settings.store_timeout
-        self._outages: WeakKeyDictionary[asyncio.AbstractEventLoop, Outage] = WeakKeyDictionary()
-        self._last_outage: tuple[asyncio.AbstractEventLoop | None, Outage | None] = (None, None)
+        self._returns = (
+            Returns(self._store, self._timeout) if isinstance(self._store, GivesBack) else None
+        )
+        self._outages = Outages(self._probe)
         self._settings = settings
+        self._switch = settings.switch or Switch()
+        # Whether all rules are charged together, or none, and that is all.
+        self._is_one_step = not settings.shadow and all(
+            rule.enforced == 1 and rule.count_when is None for rule in settings.rules
+        )
+        self._settling = Settling(self._returns, self._now)
         self.has_open: bool = not self._is_local
         rules_of_any_kind = settings.rules + settings.messages
         self._probed = rules_of_any_kind[0].counting  # an algorithm that the store has
@@ -96,33 +106,34 @@ class RateLimitLayer(Layer):
 
     def _run(self, rule: Rule, tally: RuleTally) -> RunningRule:
         mode = rule.on_store_failure or self._settings.on_store_failure
-        running = RunningRule(rule, self._store, mode, tally, self._settings.workers)
+        enforced = 0.0 if self._settings.shadow else rule.enforced
+        running = RunningRule(
+            rule, self._store, mode, tally, self._settings.workers, enforced=enforced
+        )
         if mode == "local" and not self._is_local:
             running.keep_spare(rule, self._here, self._settings.workers)
         return running
 
     def snapshot(self) -> list[RuleCounts]:
         """Return the counts of every rule."""
-        counts = [
-            RuleCounts(rule.name, rule.tally.allowed, rule.tally.denied, rule.tally.exempt)
-            for rule in self._rules
-        ]
+        counts = [rule.tally.counts(rule.name) for rule in self._rules]
         return counts if self._messages is None else counts + self._messages.layer.snapshot()
 
     def outages(self) -> list[Outage]:
         """Return what is known of the store, an outage for each event loop that has asked it."""
-        return list(self._outages.values())
+        return list(self._outages)
 
     async def aclose(self) -> None:
         """Close the store, if it is this guard's own; another gets its leases back."""
-        self._last_outage = (None, None)
-        outage = self._outages.pop(asyncio.get_running_loop(), None)
-        if outage is not None:
-            await outage.aclose()
+        await self._outages.aclose()
+        if self._returns is not None:
+            await self._returns.aclose()
         await close_store(self._store, owned=self._owns_store)
 
     def admit(self, exchange: Exchange) -> Admission:
         """Charge the request, and admit or refuse it."""
+        if self._switch.passes:
+            return None
         scope = exchange.scope
         if scope["method"] == "OPTIONS" and is_preflight(scope):
             return None
@@ -149,6 +160,8 @@ class RateLimitLayer(Layer):
 
     def admit_socket(self, exchange: Exchange) -> Admission:
         """Charge a handshake as one request, and its messages where there are rules for them."""
+        if self._switch.passes:
+            return None
         admission = self._admit_by_all(exchange, self._fixed or self._choice.of(exchange.scope))
         if self._messages is None:
             return admission
@@ -196,9 +209,23 @@ class RateLimitLayer(Layer):
     ) -> Admission:
         if not charges:
             return None
-        if self._is_local:
+        if self._is_local and self._is_one_step:
             return self._take_in(exchange, applied, hit_all(charges, self._now()))
-        return self._ask_store(exchange, applied, charges)
+        due = Due(applied, charges)
+        if self._is_local:
+            return self._take_in_all(exchange, due, due.hit(self._now()), is_here=True)
+        return self._ask_store(exchange, due)
+
+    def _take_in_all(
+        self, exchange: Exchange, due: Due, answers: Answers, *, is_here: bool = False
+    ) -> Admission:
+        decisions, of_shadows = answers
+        if all_admit(decisions):
+            due.count_shadows(of_shadows)
+            owed = due.owed(of_shadows)
+            if owed:
+                self._settling.begin(exchange, owed, is_here=is_here)
+        return self._take_in(exchange, due.rules, decisions)
 
     def _take_in(
         self, exchange: Exchange, applied: Sequence[RunningRule], decisions: Sequence[Decided]
@@ -228,56 +255,36 @@ class RateLimitLayer(Layer):
             return answer_by(self._answer, exchange, refusal, wait, fields)
         return refusal.refuse(exchange, wait, fields)
 
-    async def _ask_store(
-        self, exchange: Exchange, applied: Sequence[RunningRule], charges: Sequence[Charge]
-    ) -> bool:
-        outage = self._outage()
-        decisions: Sequence[Decided] | None = None
+    async def _ask_store(self, exchange: Exchange, due: Due) -> bool:
+        outage = self._outages.here()
+        answers: Answers | None = None
         if not outage.is_on:
             try:
-                decisions = await self._store.hit(charges, within=self._timeout)
+                answers = await due.ask(
+                    self._store, self._timeout, at_once=self._returns is not None
+                )
             except StoreUnavailable as error:
                 outage.begin(error)
-        if decisions is None:
-            answer = self._without_store(exchange, applied, charges)
+        if answers is None:
+            answer = self._without_store(exchange, due)
+        elif all_admit(answers[0]):
+            due.warm(self._now())
+            answer = self._take_in_all(exchange, due, answers)
         else:
-            answer = self._take_in(exchange, applied, decisions)
-            if answer is None:
-                now = self._now()
-                for rule, (_, key, cost) in zip(applied, charges, strict=True):
-                    if rule.spare is not None:
-                        rule.spare.hit(key, cost, now)
+            if self._returns is not None:
+                self._returns.begin(taken(due.shadow_charges, answers[1]), 0.0)
+            answer = self._take_in_all(exchange, due, answers)
         return True if answer is None else await answer
 
-    def _without_store(
-        self, exchange: Exchange, applied: Sequence[RunningRule], charges: Sequence[Charge]
-    ) -> Admission:
+    def _without_store(self, exchange: Exchange, due: Due) -> Admission:
         """Do for each rule what holds while the store gives no answer."""
-        counted: list[RunningRule] = []
-        spares: list[Charge] = []
-        for rule, (_, key, cost) in zip(applied, charges, strict=True):
+        for rule in due.rules:
             if rule.mode == "refuse":
                 rule.tally.denied += 1
                 return NO_STORE.refuse(exchange, _SOON)
-            if rule.spare is None:
-                rule.tally.allowed += 1
-            else:
-                counted.append(rule)
-                spares.append((rule.spare, key, cost))
-        return self._take_in(exchange, counted, hit_all(spares, self._now()))
+        here = due.spares()
+        return self._take_in_all(exchange, here, here.hit(self._now()), is_here=True)
 
-    def _outage(self) -> Outage:
-        loop = asyncio.get_running_loop()
-        known, last = self._last_outage
-        if known is loop and last is not None:
-            return last
-        outage = self._outages.get(loop)
-        if outage is None:
-            counter = self._store.counter("asgi_guard probe", _PROBE, self._probed)
-
-            async def probe() -> object:
-                return await self._store.hit([(counter, "probe", 1)], within=_PROBED_WITHIN)
-
-            outage = self._outages[loop] = Outage(probe)
-        self._last_outage = (loop, outage)
-        return outage
+    async def _probe(self) -> object:
+        counter = self._store.counter("asgi_guard probe", _PROBE, self._probed)
+        return await self._store.hit([(counter, "probe", 1)], within=_PROBED_WITHIN)

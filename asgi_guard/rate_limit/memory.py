@@ -78,6 +78,18 @@ class MemoryStore:
         """Charge all counters, or none of them if one refuses."""
         return [Decision(*decided) for decided in hit_all(charges, self.clock())]
 
+    async def give_back(
+        self,
+        charges: Sequence[Charge],
+        *,
+        age: float,
+        within: float | None = None,  # noqa: ARG002 - it is done at once
+    ) -> None:
+        """Undo charges; see `GivesBack.give_back`."""
+        now = self.clock()
+        for counter, key, cost in charges:
+            counter.give_back(key, cost, age, now)
+
     def __len__(self) -> int:
         """Return the number of entries kept, in all rules and both windows."""
         return sum(len(shard) for shards in self._tables.values() for shard in shards)

@@ -38,6 +38,8 @@ def message_rules(settings: "RateLimit", store: Store) -> "RateLimit":
         store_timeout=settings.store_timeout,
         workers=settings.workers,
         exempt=settings.exempt,
+        shadow=settings.shadow,
+        switch=settings.switch,
     )
 
 

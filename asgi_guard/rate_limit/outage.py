@@ -7,7 +7,8 @@ in the background, which is there only while it lasts: no request pays for findi
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from weakref import WeakKeyDictionary
 
 from asgi_guard.errors import StoreUnavailable
 
@@ -62,3 +63,37 @@ class Outage:
             else:
                 self.is_on = False
                 _LOG.warning("rate limit: the store is back")
+
+
+class Outages:
+    """The outages of one store: one for each event loop that asks it.
+
+    Args:
+        probe: Asks the store, and raises `StoreUnavailable` where it gives no answer.
+    """
+
+    def __init__(self, probe: Callable[[], Awaitable[object]]) -> None:
+        self._probe = probe
+        self._all: WeakKeyDictionary[asyncio.AbstractEventLoop, Outage] = WeakKeyDictionary()
+        # Of the loop that asked last; one attribute, for loops in several threads.
+        self._last: tuple[asyncio.AbstractEventLoop | None, Outage] = (None, Outage(probe))
+
+    def __iter__(self) -> Iterator[Outage]:
+        """Yield what is known of the store in each event loop."""
+        return iter(list(self._all.values()))
+
+    def here(self) -> Outage:
+        """Return what is known of the store in this event loop."""
+        loop = asyncio.get_running_loop()
+        known, outage = self._last
+        if known is not loop:
+            outage = self._all.setdefault(loop, Outage(self._probe))
+            self._last = (loop, outage)
+        return outage
+
+    async def aclose(self) -> None:
+        """Stop probing in this event loop."""
+        self._last = (None, self._last[1])
+        outage = self._all.pop(asyncio.get_running_loop(), None)
+        if outage is not None:
+            await outage.aclose()

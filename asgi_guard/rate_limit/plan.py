@@ -38,6 +38,7 @@ class Plan:
         asks = len(plain) < len(self.rules) or (asks_first and bool(self.rules))
         self.plain: tuple[RunningRule, ...] | None = None if asks else plain
         alone = is_local and not asks and not self.spared and len(plain) == 1
+        alone = alone and plain[0].enforced == 1 and plain[0].count_when is None
         self.only: RunningRule | None = plain[0] if alone else None
 
 

@@ -3,7 +3,8 @@
 -- KEYS: a key for each charge of each request, in order.
 -- ARGV[1]: numbers; for each request how many charges it has, and for each charge seven of them:
 --          algorithm, count, period in microseconds, burst, share, cost, extra. Of what remains one
---          part in `share` may be taken as extra units; a cost below 0 gives units back.
+--          part in `share` may be taken as extra units; a cost below 0 gives units back, and extra is
+--          the age of their charge in microseconds.
 -- Returns numbers, five for each charge: admitted (1 or 0), remaining, the microseconds to reset and
 -- to retry, where -1 stands for never, and the extra units that were taken.
 --
@@ -51,7 +52,7 @@ local function wait(previous, current, elapsed, period, room)
   return rest + math.max(0, period * (1 - (room + 1) / current))
 end
 
-local function sliding_window(state, count, period, burst, cost)
+local function sliding_window(state, count, period, burst, cost, age)
   local window = math.floor(now / period)
   local elapsed = now - window * period
   local previous, current = 0, 0
@@ -63,7 +64,13 @@ local function sliding_window(state, count, period, burst, cost)
   local fading = math.floor(previous * (1 - elapsed / period))
   local used = fading + current
   if cost < 0 then
-    current = current + math.max(cost, -current)
+    local charged = math.floor((now - age) / period)
+    if charged == window then
+      current = math.max(0, current + cost)
+    elseif charged == window - 1 then
+      previous = math.max(0, previous + cost)
+      fading = math.floor(previous * (1 - elapsed / period))
+    end
     cost = 0
     used = fading + current
   end
@@ -86,12 +93,15 @@ local function sliding_window(state, count, period, burst, cost)
   return 1, count - used - cost, reset, 0, { window, previous, current + cost }, 2 * period - elapsed
 end
 
-local function fixed_window(state, count, period, burst, cost)
+local function fixed_window(state, count, period, burst, cost, age)
   local window = math.floor(now / period)
   local rest = (window + 1) * period - now
   local used = 0
   if state[1] == window then
-    used = math.max(0, state[2] + math.min(0, cost))
+    used = state[2]
+    if cost < 0 and math.floor((now - age) / period) == window then
+      used = math.max(0, used + cost)
+    end
   end
   cost = math.max(0, cost)
   if used + cost > count then
@@ -109,8 +119,11 @@ local function tokens(interval, burst, full_in, margin)
   return left, math.max(0, full_in - (burst - left - 1) * interval)
 end
 
-local function token_bucket(state, count, period, burst, cost)
+local function token_bucket(state, count, period, burst, cost, age)
   local interval = period / count
+  if cost < 0 and age >= burst * interval then
+    cost = 0 -- it has filled since
+  end
   local margin = math.min(1, interval / 2)
   local full_in = math.max(0, (state[1] or now) - now)
   local missing = full_in + (cost - burst) * interval
@@ -128,7 +141,7 @@ local algorithms = { sliding_window, fixed_window, token_bucket }
 local function decide(place, cost)
   local state = read(KEYS[place.key])
   local at = place.argument
-  return algorithms[asked[at]](state, asked[at + 1], asked[at + 2], asked[at + 3], cost)
+  return algorithms[asked[at]](state, asked[at + 1], asked[at + 2], asked[at + 3], cost, asked[at + 6])
 end
 
 local answers = {}
@@ -159,7 +172,7 @@ while argument <= #asked do
     local decision, taken = charge.decision, 0
     if admitted and charge.cost ~= 0 then
       local extra = asked[charge.argument + 6]
-      if extra > 0 then
+      if extra > 0 and charge.cost > 0 then
         taken = math.min(extra, math.floor(decision[2] / asked[charge.argument + 4]))
         decision = { decide(charge, charge.cost + taken) }
       end

@@ -118,6 +118,12 @@ class RedisStore:
         decisions: Sequence[Decision] = await line.ask((charges, None), patience)
         return decisions
 
+    async def give_back(
+        self, charges: Sequence[Charge], *, age: float, within: float | None = None
+    ) -> None:
+        """Undo charges; see `GivesBack.give_back`."""
+        await self._line().give_back(charges, age, 1.0 if within is None else within)
+
     async def aclose(self) -> None:
         """Close the connection of this event loop."""
         loop = asyncio.get_running_loop()
@@ -127,11 +133,11 @@ class RedisStore:
         if line is not None:
             await line.aclose(close_client=self._owns)
 
-    async def give_back(self) -> None:
+    async def end_leases(self) -> None:
         """Give back the units that this event loop has on lease, and go on."""
         line = self._lines.get(asyncio.get_running_loop())
         if line is not None:
-            await line.give_back()
+            await line.end_leases()
 
     def _line(self) -> "_Line":
         loop = asyncio.get_running_loop()
@@ -180,18 +186,23 @@ class _Line:
         self.ask = self._talk.ask
 
     async def aclose(self, *, close_client: bool) -> None:
-        await self.give_back()
+        await self.end_leases()
         await self._talk.aclose()
         if self._client is not self._whole:
             await self._client.aclose()
         if close_client:
             await self._whole.aclose()
 
-    async def give_back(self) -> None:
+    async def end_leases(self) -> None:
         back = self._leases.give_back(monotonic())
         with suppress(StoreUnavailable):  # whose units are lost then, until they fade
             for start in range(0, len(back), _MOST_TOGETHER):
                 await self._talk.ask((back[start : start + _MOST_TOGETHER], None), _PARTING)
+
+    async def give_back(self, charges: Sequence[Charge], age: float, within: float) -> None:
+        ages = [int(age / _MICROSECOND)]
+        back = [(counter, key, -cost) for counter, key, cost in charges]
+        await asyncio.gather(*(self._talk.ask(([each], ages), within) for each in back))
 
     async def decide_with_leases(
         self, charges: Sequence[Charge], within: float
@@ -257,7 +268,8 @@ class _Line:
 
 
 _Question: TypeAlias = tuple[Sequence[Charge], Sequence[int] | None]
-"""Charges, and the units to take beside each where a lease is wanted."""
+"""Charges, and the units to take beside each where a lease is wanted; or the age, in microseconds,
+of what is given back."""
 
 _Answer: TypeAlias = tuple[Decision, int]
 """A decision, and the units that were taken beside it; without a lease the decision alone."""

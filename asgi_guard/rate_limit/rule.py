@@ -6,7 +6,15 @@ from dataclasses import KW_ONLY, dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
 from asgi_guard._asgi import Scope
-from asgi_guard._checks import check_count, check_function, check_name, check_seconds, is_name
+from asgi_guard._checks import (
+    check_count,
+    check_flag,
+    check_function,
+    check_name,
+    check_seconds,
+    check_share,
+    is_name,
+)
 from asgi_guard.errors import ConfigurationError
 from asgi_guard.keys import KEYS, Key, client_ip
 from asgi_guard.matching import check_methods, compile_matcher
@@ -20,10 +28,15 @@ Cost: TypeAlias = int | Callable[[Scope], int | Awaitable[int]]
 QuotaFunction: TypeAlias = Callable[[Scope], str | Quota | Awaitable[str | Quota | None] | None]
 """A function, plain or async, from scope to a quota; None exempts the request."""
 
+CountWhen: TypeAlias = AbstractSet[int] | Callable[[int], bool]
+"""Statuses, or a function that tells of a status whether it counts."""
+
 OnStoreFailure: TypeAlias = Literal["local", "admit", "refuse"]
 FAILURE_MODES: tuple[str, ...] = get_args(OnStoreFailure)
 ALGORITHMS: tuple[str, ...] = get_args(Algorithm)
 _MOST_IN_A_LOG = 1000
+_STATUSES = range(100, 600)
+_OUTCOMES = "a set of statuses such as {401, 403}, or a function from status to True or False"
 _QUOTAS = "a quota such as '5/minute', a Quota, or a function, plain or async, from scope to one"
 _COSTS = "a whole number from 0 up, or a function, plain or async, from scope to one"
 
@@ -67,6 +80,14 @@ class Rule:
             every request) up; default 60.
         default_quota: What holds where the quota function fails, for keys whose last answer is not
             known; default None: its error is the app's, and the request is not admitted.
+        shadow: Whether the rule only decides and counts, and refuses nobody; default False. It is
+            charged for what the other rules admit, and has no header fields.
+        enforce_ratio: The share of keys, from 0 to 1, for which the rule is enforced; for the
+            others it is a shadow; default 1.0. A key is always on the same side, in every process,
+            and stays enforced when the ratio grows.
+        count_when: Which outcomes are charged: a set of statuses such as `{401, 403}`, or a
+            function from status to True or False; default None: all. Requests are charged ahead,
+            and what does not count is given back once the response is out.
 
     Raises:
         ConfigurationError: A field is wrong; the message says which, and what is allowed.
@@ -86,6 +107,9 @@ class Rule:
     lease: int = 0
     quota_ttl: float = 60.0
     default_quota: str | Quota | None = None
+    shadow: bool = False
+    enforce_ratio: float = 1.0
+    count_when: CountWhen | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no rule."""
@@ -93,6 +117,8 @@ class Rule:
             check_name("Rule.name", self.name)
         self._check_tiers()
         self._check_counting()
+        self._check_enforcing()
+        self._check_outcomes()
         check_function(
             "Rule.key",
             self.key,
@@ -158,6 +184,28 @@ class Rule:
                 self.quota,
                 f"at most {_MOST_IN_A_LOG} units in a moving window, which keeps a time for each",
             )
+
+    def _check_enforcing(self) -> None:
+        check_flag("Rule.shadow", self.shadow)
+        check_share("Rule.enforce_ratio", self.enforce_ratio, zero=True)
+        if self.shadow and self.enforce_ratio != 1:
+            raise ConfigurationError(
+                "Rule.enforce_ratio", self.enforce_ratio, "1.0 where shadow=True enforces nothing"
+            )
+
+    def _check_outcomes(self) -> None:
+        asked = self.count_when
+        if isinstance(asked, AbstractSet):
+            if not asked or not all(type(each) is int and each in _STATUSES for each in asked):
+                raise ConfigurationError("Rule.count_when", asked, _OUTCOMES)
+            object.__setattr__(self, "count_when", frozenset(asked))
+        elif asked is not None:
+            check_function("Rule.count_when", asked, _OUTCOMES)
+
+    @property
+    def enforced(self) -> float:
+        """The share of keys for which it is enforced."""
+        return 0.0 if self.shadow else self.enforce_ratio
 
     def tier(self, quota: str | Quota) -> "Rule":
         """Return the rule with this quota in place of its function.

@@ -1,7 +1,9 @@
 """Rules at work: what they need on every request, and what they have decided."""
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from math import ceil
 from typing import Any
 
@@ -15,6 +17,9 @@ from asgi_guard.rate_limit.rule import OnStoreFailure, Rule
 from asgi_guard.rate_limit.store import Counter, Store
 from asgi_guard.refusal import Refusal
 
+_HASH = 6  # bytes
+_HASHES = 2.0 ** (8 * _HASH)
+
 
 @dataclass(frozen=True, slots=True)
 class RuleCounts:
@@ -25,23 +30,30 @@ class RuleCounts:
         allowed: Requests it admitted.
         denied: Requests it refused.
         exempt: Requests that it would have applied to, if they had not been exempt from it.
+        shadow_denied: Requests it would have refused, if it were enforced.
     """
 
     rule: str
     allowed: int
     denied: int
     exempt: int
+    shadow_denied: int
 
 
 class RuleTally:
     """What one rule has decided so far; see `RuleCounts`."""
 
-    __slots__ = ("allowed", "denied", "exempt")
+    __slots__ = ("allowed", "denied", "exempt", "shadow_denied")
 
     def __init__(self) -> None:
         self.allowed: int = 0
         self.denied: int = 0
         self.exempt: int = 0
+        self.shadow_denied: int = 0
+
+    def counts(self, rule: str) -> RuleCounts:
+        """Return them as those of the rule of this name."""
+        return RuleCounts(rule, self.allowed, self.denied, self.exempt, self.shadow_denied)
 
 
 class RunningRule:
@@ -52,6 +64,7 @@ class RunningRule:
         store: Where it counts.
         mode: What holds while the store gives no answer.
         tally: Where its decisions are counted.
+        enforced: The share of keys for which it is enforced, from 0 to 1; default 1.0.
 
     Attributes:
         key: Whom to charge, where that is known without waiting; None where nobody is.
@@ -60,7 +73,9 @@ class RunningRule:
 
     __slots__ = (
         "cost",
+        "count_when",
         "counter",
+        "enforced",
         "fields",
         "hit",
         "key",
@@ -77,7 +92,14 @@ class RunningRule:
     cost: int
 
     def __init__(
-        self, rule: Rule, store: Store, mode: OnStoreFailure, tally: RuleTally, workers: int = 1
+        self,
+        rule: Rule,
+        store: Store,
+        mode: OnStoreFailure,
+        tally: RuleTally,
+        workers: int = 1,
+        *,
+        enforced: float = 1.0,
     ) -> None:
         quota = rule.whole_quota
         self.name: str = rule.label
@@ -90,6 +112,18 @@ class RunningRule:
         self.mode: OnStoreFailure = mode
         self.spare: MemoryCounter | None = None
         self.tally: RuleTally = tally
+        self.enforced: float = enforced
+        asked = rule.count_when
+        self.count_when: Callable[[int], object] | None = (
+            asked.__contains__ if isinstance(asked, AbstractSet) else asked
+        )
+
+    def enforces(self, key: str) -> bool:
+        """Tell whether it is enforced for a key; the same in every process."""
+        if 0 < self.enforced < 1:
+            hashed = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=_HASH).digest()
+            return int.from_bytes(hashed) < self.enforced * _HASHES
+        return self.enforced == 1
 
     def keep_spare(self, rule: Rule, store: MemoryStore, workers: int) -> None:
         """Keep a counter in this process, for this worker's share of the quota."""

@@ -35,7 +35,11 @@ class Shard(Generic[N]):
 
     def place(self, key: str) -> str | int:
         """Return where a key is counted in this window: its own entry, or that of its group."""
-        counts = self.current
+        counts = self.current  # as `entry` does, without another call
+        return _group(key) if key not in counts and len(counts) >= self.capacity else key
+
+    def entry(self, counts: "dict[str | int, N]", key: str) -> str | int:
+        """Return where a key is counted in one of the two windows."""
         return _group(key) if key not in counts and len(counts) >= self.capacity else key
 
     def faded(self, key: str) -> N | int:

@@ -1,7 +1,7 @@
 """The store contract: where counters live."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from asgi_guard.rate_limit.algorithms import Algorithm
 from asgi_guard.rate_limit.decision import Decision
@@ -43,6 +43,33 @@ class Store(Protocol):
         Returns:
             A decision for each charge, in order. Where one refused, the others say what they
             would have said, and their `remaining` is uncharged.
+
+        Raises:
+            StoreUnavailable: There is no answer, or none within that time.
+        """
+        ...
+
+
+@runtime_checkable
+class GivesBack(Protocol):
+    """A store that can give back later what it has charged."""
+
+    async def hit(
+        self, charges: Sequence[Charge], *, within: float | None = None
+    ) -> Sequence[Decision]:
+        """Charge all counters, or none of them if one refuses; see `Store.hit`."""
+        ...
+
+    async def give_back(
+        self, charges: Sequence[Charge], *, age: float, within: float | None = None
+    ) -> None:
+        """Undo charges, each by itself; never to below zero.
+
+        Args:
+            charges: What was charged, with the units to give back.
+            age: Seconds since then, from 0 up. Where the window of a charge is gone meanwhile,
+                nothing is given back.
+            within: Seconds in which it should be done; None for a time of the store's own.
 
         Raises:
             StoreUnavailable: There is no answer, or none within that time.

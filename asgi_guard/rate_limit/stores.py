@@ -34,7 +34,7 @@ def open_store(field: str, store: object) -> Store:
 
 async def close_store(store: Store, *, owned: bool) -> None:
     """Close what a store has open, if it has anything; one of the user's gives back its leases."""
-    close = getattr(store, "aclose" if owned else "give_back", None)
+    close = getattr(store, "aclose" if owned else "end_leases", None)
     if close is not None:
         await close()
 

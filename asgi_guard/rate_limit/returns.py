@@ -1,0 +1,51 @@
+"""Returns: units on their way back to a store, in the background."""
+
+import asyncio
+from collections.abc import Sequence
+from weakref import WeakKeyDictionary
+
+from asgi_guard.errors import StoreUnavailable
+from asgi_guard.rate_limit.store import Charge, GivesBack
+
+_MOST = 1000
+
+
+class Returns:
+    """What is given back to a store without anybody waiting for it.
+
+    At most 1,000 returns are on their way in each event loop: what comes on top, and what the store
+    does not answer, stays charged until it fades.
+
+    Args:
+        store: The store.
+        within: Seconds for each return.
+    """
+
+    def __init__(self, store: GivesBack, within: float) -> None:
+        self._store = store
+        self._within = within
+        self._tasks: WeakKeyDictionary[asyncio.AbstractEventLoop, set[asyncio.Task[None]]] = (
+            WeakKeyDictionary()
+        )
+
+    def begin(self, charges: Sequence[Charge], age: float) -> None:
+        """Give back charges, which are as old as that, in seconds."""
+        loop = asyncio.get_running_loop()
+        tasks = self._tasks.setdefault(loop, set())
+        if charges and len(tasks) < _MOST:
+            task = loop.create_task(self._give_back(charges, age))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+    async def aclose(self) -> None:
+        """Wait for what is on its way in this event loop; each takes no longer than told."""
+        tasks = self._tasks.pop(asyncio.get_running_loop(), None)
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _give_back(self, charges: Sequence[Charge], age: float) -> None:
+        try:
+            async with asyncio.timeout(self._within):
+                await self._store.give_back(charges, age=age, within=self._within)
+        except (StoreUnavailable, TimeoutError):
+            return  # the units are lost then, until they fade

@@ -1,0 +1,192 @@
+"""Charging by outcome: what does not count is given back, and nobody slips through."""
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from asgi_guard import ConfigurationError, MemoryStore, Quota, RateLimit, Rule, rate_limited
+from asgi_guard.rate_limit.layer import RateLimitLayer
+from asgi_guard.rate_limit.redis import RedisStore
+from asgi_guard.shell import Shell
+from asgi_guard.testing import FakeClock
+from tests.driver import connect, get
+from tests.stores.redis_server import RedisServer
+
+ALGORITHMS = ("sliding-window", "fixed-window", "token-bucket")
+LONG = 1e7  # seconds; the windows of a server's clock should not end in a test
+LOGIN: Any = {"name": "failed", "count_when": {401, 403}}
+
+
+class SlowStore(MemoryStore):
+    """Counters that are asked like those of a server."""
+
+
+async def by_path(scope: Any, receive: Any, send: Any) -> None:
+    """Answer with the status that a path ends with; 0 raises, 1 waits for ever."""
+    status = int(scope["path"].rsplit("/", 1)[1])
+    await asyncio.sleep(0)
+    if status == 0:
+        raise LookupError
+    if status == 1:
+        await asyncio.Event().wait()
+    if scope["type"] == "websocket":
+        kind = "websocket.accept" if status == 101 else "websocket.close"
+        await send({"type": kind})
+        return
+    await send({"type": "http.response.start", "status": status, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+class Served:
+    """That app behind rules."""
+
+    def __init__(self, *rules: Rule | str, store: Any = None, **more: Any) -> None:
+        self.clock = FakeClock(0.0)
+        settings = RateLimit(*rules, store=store or MemoryStore(clock=self.clock), **more)
+        self.layer = RateLimitLayer(settings)
+        self.app = Shell(settings, by_path, [self.layer])
+
+    async def statuses(self, *statuses: int) -> list[int]:
+        """Ask for statuses one after the other; return what came."""
+        return [(await get(f"/{each}").run(self.app)).status for each in statuses]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("is_remote", [False, True])
+@pytest.mark.parametrize("count_when", [{401, 403}, lambda status: status in {401, 403}])
+async def test_only_these_outcomes_are_charged(
+    algorithm: Any, is_remote: bool, count_when: Any
+) -> None:
+    """When they have used the quota up, everything is refused."""
+    store = SlowStore(clock=FakeClock(0.0)) if is_remote else None
+    rule = Rule("2/hour", algorithm=algorithm, count_when=count_when)
+    served = Served(rule, store=store)
+    for turn in ([200] * 5, [401], [200, 404, 500] * 3, [403]):
+        assert await served.statuses(*turn) == turn
+        await asyncio.sleep(0.01)
+    assert await served.statuses(200, 401) == [429, 429]
+
+
+async def test_attempts_at_the_same_time_do_not_slip_through() -> None:
+    """However many they are: they were charged before the app saw them."""
+    served = Served(Rule("3/hour", **LOGIN))
+    together = await asyncio.gather(*(get("/401").run(served.app) for _ in range(50)))
+    assert sorted(each.status for each in together) == [401] * 3 + [429] * 47
+
+
+async def test_what_another_rule_refuses_owes_nothing() -> None:
+    """And a shadow rule gives back what it took, but not what it refused."""
+    shadow = Rule("1/hour", name="shadow", shadow=True, count_when={401})
+    served = Served(shadow, Rule("2/hour", **LOGIN), Rule("3/hour", path="/200"))
+    assert await served.statuses(200, 200, 200, 200, 401) == [200, 200, 200, 429, 401]
+    assert await served.statuses(401, 404) == [401, 429]
+    assert [each.shadow_denied for each in served.layer.snapshot()] == [1, 0, 0]
+
+
+@pytest.mark.parametrize(("path", "status"), [("/0", 500), ("/1", 499)])
+@pytest.mark.parametrize("counts", [True, False])
+async def test_who_got_no_response_has_a_status_as_well(
+    path: str, status: int, counts: bool
+) -> None:
+    """500 where the app failed, and 499 where the request was cancelled."""
+    served = Served(Rule("1/hour", name="x", count_when={status if counts else 418}))
+    with pytest.raises((LookupError, TimeoutError)):
+        async with asyncio.timeout(0.02):
+            await get(path).run(served.app)
+    assert await served.statuses(200) == [429 if counts else 200]
+
+
+@pytest.mark.parametrize(("path", "status"), [("/101", 101), ("/403", 403)])
+@pytest.mark.parametrize("counts", [True, False])
+async def test_a_handshake_has_an_outcome(path: str, status: int, counts: bool) -> None:
+    """Accepted or not."""
+    served = Served(Rule("1/hour", name="x", count_when={status if counts else 418}))
+    await connect(path).run(served.app)
+    assert await served.statuses(200) == [429 if counts else 200]
+
+
+async def test_a_function_that_fails_charges_and_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The response is out: nobody else could be told."""
+    served = Served(Rule("2/hour", name="x", count_when=lambda status: status < 1 // 0))
+    with caplog.at_level(logging.WARNING, logger="asgi_guard"):
+        assert await served.statuses(200, 200, 200) == [200, 200, 429]
+    (line,) = caplog.messages
+    assert "count_when of rule 'x' fails" in line
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+async def test_outcomes_count_on_redis(redis_server: RedisServer, algorithm: Any) -> None:
+    """What is on its way back when the app shuts down arrives."""
+    quota = Quota(2, LONG)
+    store = RedisStore(redis_server.url)
+    rule = Rule(quota, algorithm=algorithm, **LOGIN)
+    served = Served(rule, store=store, store_timeout=5.0)
+    assert await served.statuses(401, 200) == [401, 200]
+    await served.layer.aclose()
+    counter = store.counter("failed", quota, algorithm)
+    (decision,) = await store.hit([(counter, "192.0.2.1", 0)], within=5.0)
+    assert decision.remaining == 1
+    assert await served.statuses(403, 200) == [403, 429]
+    await served.layer.aclose()
+    await store.aclose()
+
+
+async def test_outcomes_count_while_the_store_is_out() -> None:
+    """In the counters of this process."""
+    store = RedisStore("redis://127.0.0.1:1")
+    served = Served(Rule("1/hour", **LOGIN), store=store)
+    assert await served.statuses(200, 200, 401, 200) == [200, 200, 401, 429]
+    await served.layer.aclose()
+    await store.aclose()
+
+
+async def later(status: int) -> bool:
+    """Return what nobody waits for."""
+    return True
+
+
+@pytest.mark.parametrize(
+    "wrong", [401, [401], set(), {"401"}, {99}, {600}, {True}, "401", later, lambda: True]
+)
+def test_a_wrong_outcome_is_named(wrong: Any) -> None:
+    """When the rule is made."""
+    with pytest.raises(ConfigurationError, match=r"Rule\.count_when is .*; allowed: a set of stat"):
+        Rule("1/hour", count_when=wrong)
+
+
+def test_where_nothing_can_be_given_back_it_is_refused() -> None:
+    """Stores of limits, and functions that see no response."""
+    with pytest.raises(ConfigurationError, match=r"Rule\.count_when .* store cannot give back"):
+        RateLimit(Rule("1/hour", **LOGIN), store="async+memory://")
+    with pytest.raises(ConfigurationError, match=r"Rule\.count_when .* a function is limited"):
+        rate_limited(Rule("1/hour", **LOGIN))
+
+
+async def test_redis_takes_units_from_the_window_they_were_charged_in(
+    redis_server: RedisServer,
+) -> None:
+    """By the age of the charge: what was charged since stays."""
+    period = 2.0
+    store = RedisStore(redis_server.url)
+    counter = store.counter("rule", Quota(4, period))
+    await until(redis_server, 0.4, period)
+    began = asyncio.get_running_loop().time()
+    await store.hit([(counter, "ann", 4)], within=5.0)
+    await until(redis_server, 0.1, period)
+    age = asyncio.get_running_loop().time() - began
+    await store.hit([(counter, "ann", 1)], within=5.0)
+    await store.give_back([(counter, "ann", 4)], age=age, within=5.0)
+    (decision,) = await store.hit([(counter, "ann", 0)], within=5.0)
+    assert decision.remaining == 3
+    await store.aclose()
+
+
+async def until(server: RedisServer, share: float, period: float) -> None:
+    """Wait until so much of a window is over, on the clock of the server."""
+    with server.control() as control:
+        seconds, micros = control.time()
+    await asyncio.sleep((share * period - (seconds + micros / 1e6)) % period)
