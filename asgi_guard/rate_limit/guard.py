@@ -170,6 +170,10 @@ def _message_rules(messages: object, on_excess: object) -> tuple[Rule, ...]:
             f"{EXCESSES[0]!r}",
         )
     rules = [_rule("messages", each, connection) for each in messages]
+    if any(each.count_when is not None for each in rules):
+        raise ConfigurationError(
+            "RateLimit.messages", messages, "rules without count_when=: messages have no outcome"
+        )
     return tuple(
         each if each.name else replace(each, name=f"{each.label} messages") for each in rules
     )

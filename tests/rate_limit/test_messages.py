@@ -434,3 +434,9 @@ async def test_what_holds_while_the_store_is_out(
         assert [each["code"] for each in closes(exchange)] == codes
         assert len(talking.layer.outages()) == 1
         await talking.layer.aclose()
+
+
+def test_messages_have_no_outcome() -> None:
+    """So none can be counted by it."""
+    with pytest.raises(ConfigurationError, match=r"RateLimit\.messages is .*without count_when"):
+        RateLimit(messages=[Rule("1/hour", count_when={401})])
