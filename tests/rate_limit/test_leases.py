@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from asgi_guard import ConfigurationError, Quota, RateLimit, Rule
 from asgi_guard.rate_limit.algorithms import Algorithm
 from asgi_guard.rate_limit.layer import RateLimitLayer
+from asgi_guard.rate_limit.leases import Lease, Leases
 from asgi_guard.rate_limit.redis import RedisCounter, RedisStore
 from asgi_guard.shell import Shell
 from tests.driver import get, hello
@@ -195,6 +196,18 @@ async def test_units_that_do_not_suffice_are_not_lost(server: RedisServer) -> No
             (decision,) = await store.hit([(counter, "ann", cost)], within=5)
             total += cost * decision.admitted
         assert total >= 600 - 19 - 15
+
+
+def test_there_are_so_many_leases_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who finds no room takes no lease; those that are used up make room."""
+    monkeypatch.setattr("asgi_guard.rate_limit.leases._MOST", 3)
+    leases, now = Leases(), 100.0
+    for key in "abc":
+        assert leases.begin("rule", key, 5, now) == 5
+        leases.end("rule", key, Lease(None, 5, now + 60, 10, now), now)
+    assert leases.begin("rule", "d", 5, now) == 0
+    assert leases.use("rule", "a", 5, now) is not None
+    assert leases.begin("rule", "d", 5, now + 2) == 5
 
 
 async def test_who_finds_no_room_for_a_lease_does_without(

@@ -208,17 +208,16 @@ async def test_a_look_beside_a_refusal_undoes_nothing(algorithm: Algorithm) -> N
 
 
 async def test_no_bucket_is_filled_by_a_flood_of_keys() -> None:
-    """What a key has used counts, also when its window is full of others."""
+    """What a key has used counts, also when its window has moved on and is full of others."""
     clock = FakeClock()
     store = MemoryStore(max_keys=4096, clock=clock)
     counter = store.counter("r", Quota(10, 10.0), "token-bucket")
-    for _ in range(10):
-        await store.hit([(counter, "victim", 1)])
-    clock.advance(9.5)
-    for _ in range(9):
-        await store.hit([(counter, "victim", 1)])
-    clock.advance(1.0)
-    for number in range(20_000):
+    victims = [f"victim-{number}" for number in range(200)]  # of all shards
+    for victim in victims:
+        await store.hit([(counter, victim, 10)])
+    clock.advance(1.0)  # some windows have moved on, and one token has come
+    for number in range(2500):  # so many that few have to share a group
         await store.hit([(counter, str(number), 1)])
-    (decision,) = await store.hit([(counter, "victim", 3)])
-    assert not decision.admitted
+    for victim in victims:
+        (decision,) = await store.hit([(counter, victim, 3)])
+        assert not decision.admitted
