@@ -47,9 +47,14 @@ _SOON = 1.0  # seconds; how long a store may be out is not known
 
 
 class RateLimitLayer(Layer):
-    """A `RateLimit` round one app."""
+    """A `RateLimit` round one app.
 
-    def __init__(self, settings: "RateLimit") -> None:
+    Args:
+        settings: The limit.
+        outages: What is known of its store already; default None: nothing.
+    """
+
+    def __init__(self, settings: "RateLimit", outages: Outages | None = None) -> None:
         self._store = open_store("RateLimit.store", settings.store)
         self._owns_store = isinstance(settings.store, str)
         self._is_local = type(self._store) is MemoryStore  # a subclass may decide otherwise
@@ -60,7 +65,7 @@ class RateLimitLayer(Layer):
         self._returns = (
             Returns(self._store, self._timeout) if isinstance(self._store, GivesBack) else None
         )
-        self._outages = Outages(self._probe)
+        self._outages = Outages(self._probe) if outages is None else outages
         self._settings = settings
         self._switch = settings.switch or Switch()
         # Whether all rules are charged together, or none, and that is all.
@@ -89,8 +94,8 @@ class RateLimitLayer(Layer):
         self._fixed = self._choice.fixed
         self._messages: MessageLimit | None = None
         if settings.messages:
-            inner = RateLimitLayer(message_rules(settings, self._store))
-            inner._outages = self._outages  # one store, which is out for all rules or for none
+            # One store, which is out for all rules or for none.
+            inner = RateLimitLayer(message_rules(settings, self._store), self._outages)
             self._messages = MessageLimit(inner, settings.on_excess)
 
     def _rule(
