@@ -193,7 +193,7 @@ def test_processes_that_were_forked_number_apart() -> None:
         "import os, asgi_guard.keys as keys\n"
         "child, scope = os.fork(), {}\n"
         "keys.open_connection(scope)\n"
-        "print(keys.connection(scope), flush=True)\n"
+        "os.write(1, f'{keys.connection(scope)}\\n'.encode())\n"  # in one piece, from both
         "child and os.waitpid(child, 0)\n"
     )
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
