@@ -122,7 +122,7 @@ class Exchange:
         refusal: "Refusal",
         retry_after: float | None,
         fields: Sequence[tuple[bytes, bytes]],
-    ) -> Awaitable[None]:
+    ) -> Awaitable[bool]:
         """Send a refusal in place of the app's answer; see `Refusal.answer`."""
         return refusal.answer(self.scope, self.receive, self.send, retry_after, fields)
 

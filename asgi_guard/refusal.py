@@ -7,7 +7,7 @@ which servers turn into 403.
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from uuid import uuid4
 
 from asgi_guard._asgi import Message, Receive, Scope, Send
@@ -64,12 +64,11 @@ class Refusal:
         with_wait = json.dumps(problem).encode().replace(b"%", b"%%")
         self._body_with_wait = with_wait.replace(_SECONDS.encode(), b"%d")
 
-    async def refuse(
+    def refuse(
         self, exchange: Exchange, retry_after: float | None, fields: HeaderFields = ()
-    ) -> bool:
-        """Refuse a request; return False: it is not admitted."""
-        await exchange.refuse(self, retry_after, fields)
-        return False
+    ) -> Awaitable[bool]:
+        """Refuse a request, as its exchange does that; see `answer`."""
+        return exchange.refuse(self, retry_after, fields)
 
     async def answer(
         self,
@@ -78,7 +77,7 @@ class Refusal:
         send: Send,
         retry_after: float | None,
         fields: HeaderFields = (),
-    ) -> None:
+    ) -> bool:
         """Send the refusal to the client of this request.
 
         Args:
@@ -88,6 +87,9 @@ class Refusal:
             retry_after: Seconds, rounded up to at least one whole second for `Retry-After`;
                 None leaves the field out.
             fields: Further header fields.
+
+        Returns:
+            False: the request is not admitted.
         """
         if retry_after is None:
             body = self._body
@@ -96,23 +98,37 @@ class Refusal:
             seconds = whole_seconds(retry_after)
             body = self._body_with_wait % seconds
             headers = [*_head(body), (b"retry-after", b"%d" % seconds), *fields]
-        prefix = "http"
         if scope["type"] == "websocket":
-            if (await receive())["type"] != "websocket.connect":
-                return
-            if "websocket.http.response" not in (scope.get("extensions") or {}):
-                await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER})
-                return
-            prefix = "websocket.http"
-        elif scope["method"] == "HEAD":
+            await self._answer_socket(scope, receive, send, headers, body)
+            return False
+        if scope["method"] == "HEAD":
             body = b""
+        await send(
+            {"type": "http.response.start", "status": self.status, "headers": headers},
+        )
+        await send({"type": "http.response.body", "body": body})
+        return False
+
+    async def _answer_socket(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes,
+    ) -> None:
+        if (await receive())["type"] != "websocket.connect":
+            return
+        if "websocket.http.response" not in (scope.get("extensions") or {}):
+            await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER})
+            return
         start: Message = {
-            "type": f"{prefix}.response.start",
+            "type": "websocket.http.response.start",
             "status": self.status,
             "headers": headers,
         }
         await send(start)
-        await send({"type": f"{prefix}.response.body", "body": body})
+        await send({"type": "websocket.http.response.body", "body": body})
 
 
 def whole_seconds(duration: float) -> int:

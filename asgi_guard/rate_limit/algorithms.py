@@ -55,9 +55,13 @@ def _refused(
     count: int, period: float, previous: int, current: int, elapsed: float, cost: int
 ) -> Decided:
     used = int(previous * (1.0 - elapsed / period)) + current
-    retry_after = _wait(previous, current, elapsed, period, count - cost) if cost <= count else None
-    reset = _wait(previous, current, elapsed, period, min(used, count) - 1) if used else 0.0
-    return False, max(0, count - used), reset, retry_after
+    more, enough = min(used, count) - 1, count - cost  # units that may count still, for one and all
+    reset = _wait(previous, current, elapsed, period, more) if used else 0.0
+    if enough < 0:
+        return False, max(0, count - used), reset, None
+    same = enough == more  # as nearly always, where a hit costs one
+    wait = reset if same else _wait(previous, current, elapsed, period, enough)
+    return False, max(0, count - used), reset, wait
 
 
 def _wait(previous: int, current: int, elapsed: float, period: float, room: int) -> float:

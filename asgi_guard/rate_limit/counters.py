@@ -94,9 +94,17 @@ class SlidingCounter(MemoryCounter):
 
     def look(self, key: str, cost: int, now: float) -> Decided:
         """Decide, and charge nothing."""
-        shard, elapsed = self._shard(key, now)
-        used = shard.current.get(shard.place(key), 0)
-        return sliding_window(self._count, self._period, shard.faded(key), used, elapsed, cost)
+        shard = self._shards[hash(key) & SHARD]
+        elapsed = now - shard.began
+        if elapsed >= self._period:
+            elapsed = shard.move_on(elapsed, self._period)
+        used = shard.current.get(key)
+        if used is None:
+            used = shard.current.get(shard.place(key), 0)
+        before = shard.faded(key) if shard.previous else 0
+        if not before and used and used + cost <= self._count:
+            return True, self._count - used - cost, self._period - elapsed + MARGIN, 0.0
+        return sliding_window(self._count, self._period, before, used, elapsed, cost)
 
     def take_back(self, key: str, cost: int, now: float) -> None:
         """Undo a charge of the same moment."""

@@ -47,6 +47,37 @@ class HasFields(Protocol):
         ...
 
 
+class JointFields:
+    """The fields of several rules that always apply together: rendered at once, where they can be.
+
+    Args:
+        rules: The rules, at least one.
+    """
+
+    __slots__ = ("_policy_field", "_rules", "_state")
+
+    def __init__(self, rules: "Sequence[HasFields]") -> None:
+        self._rules = rules
+        self._policy_field: Field = (
+            b"ratelimit-policy",
+            b", ".join(rule.fields.policy for rule in rules),
+        )
+        self._state = b", ".join(rule.fields.state for rule in rules)
+
+    def draft(self, decisions: Sequence[Decided]) -> tuple[Field, ...]:
+        """Render the fields of the draft, the tightest first."""
+        least = 0
+        numbers: list[int] = []
+        for decided in decisions:
+            left = decided[1]
+            if left < least:  # another order than that of the rules
+                return draft_fields(self._rules, decisions)
+            least = left
+            numbers.append(left)
+            numbers.append(ceil(decided[2]))
+        return self._policy_field, (b"ratelimit", self._state % tuple(numbers))
+
+
 def draft_fields(rules: Sequence[HasFields], decisions: Sequence[Decided]) -> tuple[Field, ...]:
     """Render the fields of the draft for the rules that applied, the tightest first."""
     if len(rules) == 1:  # nearly always, and there is nothing to sort

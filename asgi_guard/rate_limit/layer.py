@@ -9,13 +9,11 @@ from asgi_guard._asgi import is_preflight
 from asgi_guard.errors import StoreUnavailable
 from asgi_guard.exchange import Exchange
 from asgi_guard.keys import client_ip
-from asgi_guard.matching import Matcher, compile_matcher
 from asgi_guard.rate_limit.advice import Advice
 from asgi_guard.rate_limit.answer import answer_by
-from asgi_guard.rate_limit.charging import Charging
 from asgi_guard.rate_limit.decision import Decided
 from asgi_guard.rate_limit.due import Answers, Due, all_admit, taken
-from asgi_guard.rate_limit.exempt import Exemptions, parse_exempt
+from asgi_guard.rate_limit.exempt import parse_exempt
 from asgi_guard.rate_limit.fields import Field, draft_fields, legacy_fields
 from asgi_guard.rate_limit.memory import MemoryStore, hit_all
 from asgi_guard.rate_limit.messages import MessageLimit, message_rules
@@ -23,18 +21,18 @@ from asgi_guard.rate_limit.outage import Outage, Outages
 from asgi_guard.rate_limit.plan import Plan, choose_plans
 from asgi_guard.rate_limit.quota import Quota
 from asgi_guard.rate_limit.returns import Returns
-from asgi_guard.rate_limit.rule import Rule
 from asgi_guard.rate_limit.running import (
     NO_STORE,
     RuleCounts,
-    RuleTally,
     RunningRule,
     refused_by,
 )
 from asgi_guard.rate_limit.settling import Settling
+from asgi_guard.rate_limit.setup import Setup
 from asgi_guard.rate_limit.store import Charge, GivesBack
 from asgi_guard.rate_limit.stores import close_store, open_store
 from asgi_guard.rate_limit.switch import Switch
+from asgi_guard.rate_limit.together import Together
 from asgi_guard.refusal import Refusal
 from asgi_guard.shell import Admission, Layer
 
@@ -86,7 +84,8 @@ class RateLimitLayer(Layer):
         self._answer = settings.answer
         everywhere = parse_exempt("RateLimit.exempt", settings.exempt)
         self._exempt = everywhere.functions
-        rules = [self._rule(rule, everywhere) for rule in settings.rules]
+        setup = Setup(settings, self._store, self._here)
+        rules = [setup.put_to_work(rule, everywhere) for rule in settings.rules]
         self._rules = [charging for charging, _, _ in rules]
         self._choice = choose_plans(
             rules, is_local=self._is_local, asks_first=bool(everywhere.functions)
@@ -97,27 +96,6 @@ class RateLimitLayer(Layer):
             # One store, which is out for all rules or for none.
             inner = RateLimitLayer(message_rules(settings, self._store), self._outages)
             self._messages = MessageLimit(inner, settings.on_excess)
-
-    def _rule(
-        self, rule: Rule, everywhere: Exemptions
-    ) -> tuple[Charging, Matcher | None, Matcher | None]:
-        """Put a rule to work; return what it applies to as well, and which paths it spares."""
-        own = parse_exempt("Rule.exempt", rule.exempt)
-        exempt = Exemptions(
-            everywhere.paths + own.paths, everywhere.networks + own.networks, own.functions
-        )
-        applies = compile_matcher("Rule", rule.path, rule.methods)
-        return Charging(rule, exempt, self._run, self._now), applies, exempt.path_test()
-
-    def _run(self, rule: Rule, tally: RuleTally) -> RunningRule:
-        mode = rule.on_store_failure or self._settings.on_store_failure
-        enforced = 0.0 if self._settings.shadow else rule.enforced
-        running = RunningRule(
-            rule, self._store, mode, tally, self._settings.workers, enforced=enforced
-        )
-        if mode == "local" and not self._is_local:
-            running.keep_spare(rule, self._here, self._settings.workers)
-        return running
 
     def snapshot(self) -> list[RuleCounts]:
         """Return the counts of every rule."""
@@ -137,14 +115,14 @@ class RateLimitLayer(Layer):
 
     def admit(self, exchange: Exchange) -> Admission:
         """Charge the request, and admit or refuse it."""
-        if self._switch.passes:
-            return None
         scope = exchange.scope
-        if scope["method"] == "OPTIONS" and is_preflight(scope):
+        if self._switch.passes or (scope["method"] == "OPTIONS" and is_preflight(scope)):
             return None
         plan = self._fixed or self._choice.of(scope)
         rule = plan.only
         if rule is None:
+            if plan.together is not None:
+                return self._admit_together(exchange, plan.together)
             return self._admit_by_all(exchange, plan)
         key = rule.key(scope)  # from here on, what one rule needs: most requests meet one
         if key is None:
@@ -174,6 +152,23 @@ class RateLimitLayer(Layer):
             return self._messages.watch_if(admission, exchange)
         self._messages.watch(exchange)
         return None
+
+    def _admit_together(self, exchange: Exchange, together: Together) -> Admission:
+        key = together.key(exchange.scope)
+        if key is None:
+            for rule in together.rules:
+                rule.tally.exempt += 1
+            return None
+        admitted, decisions = together.hit(key, self._now())
+        fields: tuple[Field, ...] = ()
+        if self._draft:
+            fields = together.fields.draft(decisions)
+        if self._legacy:
+            fields += legacy_fields(together.rules, decisions)
+        if admitted:
+            exchange.fields += fields
+            return None
+        return self._refuse(exchange, *refused_by(together.rules, decisions), fields)
 
     def _admit_by_all(self, exchange: Exchange, plan: Plan) -> Admission:
         for spared in plan.spared:
@@ -241,8 +236,8 @@ class RateLimitLayer(Layer):
             fields = draft_fields(applied, decisions)
         if self._legacy and applied:
             fields += legacy_fields(applied, decisions)
-        for admitted, *_ in decisions:
-            if not admitted:
+        for decision in decisions:
+            if not decision[0]:
                 refusal, wait = refused_by(applied, decisions)
                 return self._refuse(exchange, refusal, wait, fields)
         for rule in applied:

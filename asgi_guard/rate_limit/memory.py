@@ -102,18 +102,21 @@ def hit_all(charges: Sequence[Charge], now: float) -> list[Decided]:
         decision = counter.hit(key, cost, now)
         decided.append(decision)
         if not decision[0]:
-            return _refuse_all(charges, decided, now)
+            return refuse_all(charges, decided, now)
     return decided
 
 
-def _refuse_all(charges: Sequence[Charge], decided: list[Decided], now: float) -> list[Decided]:
+def refuse_all(charges: Sequence[Charge], decided: list[Decided], now: float) -> list[Decided]:
     """Take back what was charged before the last decision refused, and look at the others."""
-    *charged, refused = decided
-    for (counter, key, cost), _ in zip(charges, charged, strict=False):
+    last = len(decided) - 1
+    for counter, key, cost in charges[:last]:
         if cost:
             counter.take_back(key, cost, now)
     answers: list[Decided] = []
-    for place, (counter, key, cost) in enumerate(charges):
-        look = refused if place == len(charged) else counter.look(key, cost, now)
-        answers.append(counter.look(key, 0, now) if look[0] else look)
+    for counter, key, cost in charges:
+        look = decided[last] if len(answers) == last else counter.look(key, 0, now)
+        # What it would cost is asked for only where that is too much: then it refuses as well.
+        if look[0] and cost > look[1]:
+            look = counter.look(key, cost, now)
+        answers.append(look)
     return answers

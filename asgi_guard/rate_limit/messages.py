@@ -89,9 +89,10 @@ class Arrival(Exchange):
         refusal: Refusal,
         retry_after: float | None,
         fields: Sequence[Field],  # noqa: ARG002 - there is no response to carry them
-    ) -> None:
-        """Take note of the refusal."""
+    ) -> bool:
+        """Take note of the refusal; return False: the message is not admitted."""
         self.excess = refusal, retry_after
+        return False
 
 
 class Door:

@@ -7,6 +7,7 @@ from asgi_guard._asgi import Scope
 from asgi_guard.matching import Choice, Matcher
 from asgi_guard.rate_limit.charging import Charging
 from asgi_guard.rate_limit.running import RunningRule  # noqa: TC001
+from asgi_guard.rate_limit.together import Together, together
 
 Place: TypeAlias = tuple[Charging, bool]
 """A rule, and whether it spares the request."""
@@ -22,12 +23,13 @@ class Plan:
 
     Attributes:
         only: The rule that decides alone, at once, in this process; or None.
+        together: The rules that decide together so; or None.
         plain: The rules that apply, where none of them has to ask anybody; or None.
         rules: The rules that apply.
         spared: The rules that would, if their exemptions did not name the path.
     """
 
-    __slots__ = ("only", "plain", "rules", "spared")
+    __slots__ = ("only", "plain", "rules", "spared", "together")
 
     def __init__(self, places: Sequence[Place], *, is_local: bool, asks_first: bool) -> None:
         self.rules: tuple[Charging, ...] = tuple(
@@ -37,9 +39,10 @@ class Plan:
         plain = tuple(rule.plain for rule in self.rules if rule.plain is not None)
         asks = len(plain) < len(self.rules) or (asks_first and bool(self.rules))
         self.plain: tuple[RunningRule, ...] | None = None if asks else plain
-        alone = is_local and not asks and not self.spared and len(plain) == 1
-        alone = alone and plain[0].enforced == 1 and plain[0].count_when is None
-        self.only: RunningRule | None = plain[0] if alone else None
+        at_once = is_local and not asks and not self.spared
+        at_once &= all(rule.enforced == 1 and rule.count_when is None for rule in plain)
+        self.only: RunningRule | None = plain[0] if at_once and len(plain) == 1 else None
+        self.together: Together | None = together(plain) if at_once else None
 
 
 def choose_plans(

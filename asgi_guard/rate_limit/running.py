@@ -160,11 +160,13 @@ def refused_by(
     """Count who refused; return the answer, and the seconds after which all would admit."""
     violated: list[RunningRule] = []
     longest: float | None = 0.0
-    for rule, (admitted, _, _, wait) in zip(applied, decisions, strict=True):
-        if not admitted:
+    for place, decision in enumerate(decisions):
+        if not decision[0]:
+            rule, wait = applied[place], decision[3]
             rule.tally.denied += 1
             violated.append(rule)
-            longest = None if wait is None or longest is None else max(longest, wait)
+            if longest is not None and (wait is None or wait > longest):
+                longest = wait
     if len(violated) == 1:
         return violated[0].refusal, longest
     return quota_exceeded([rule.name for rule in violated]), longest

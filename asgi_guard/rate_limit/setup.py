@@ -1,0 +1,55 @@
+"""Setup: the rules of one limit are put to work round one app."""
+
+from typing import TYPE_CHECKING
+
+from asgi_guard.matching import Matcher, compile_matcher
+from asgi_guard.rate_limit.charging import Charging
+from asgi_guard.rate_limit.exempt import Exemptions, parse_exempt
+from asgi_guard.rate_limit.memory import MemoryStore
+from asgi_guard.rate_limit.rule import Rule
+from asgi_guard.rate_limit.running import RuleTally, RunningRule
+from asgi_guard.rate_limit.store import Store
+
+if TYPE_CHECKING:
+    from asgi_guard.rate_limit.guard import RateLimit
+
+
+class Setup:
+    """Puts rules to work.
+
+    Args:
+        settings: The limit that they are rules of.
+        store: Where they count.
+        here: Where they count while that gives no answer; the store itself, if it is in this
+            process.
+    """
+
+    def __init__(self, settings: "RateLimit", store: Store, here: MemoryStore) -> None:
+        self._settings = settings
+        self._store = store
+        self._here = here
+
+    def put_to_work(
+        self, rule: Rule, everywhere: Exemptions
+    ) -> tuple[Charging, Matcher | None, Matcher | None]:
+        """Return a rule at work, with what it applies to, and which paths it spares.
+
+        Args:
+            rule: The rule.
+            everywhere: What all rules exempt.
+        """
+        own = parse_exempt("Rule.exempt", rule.exempt)
+        exempt = Exemptions(
+            everywhere.paths + own.paths, everywhere.networks + own.networks, own.functions
+        )
+        applies = compile_matcher("Rule", rule.path, rule.methods)
+        return Charging(rule, exempt, self._run, self._here.clock), applies, exempt.path_test()
+
+    def _run(self, rule: Rule, tally: RuleTally) -> RunningRule:
+        settings = self._settings
+        mode = rule.on_store_failure or settings.on_store_failure
+        enforced = 0.0 if settings.shadow else rule.enforced
+        running = RunningRule(rule, self._store, mode, tally, settings.workers, enforced=enforced)
+        if mode == "local" and self._store is not self._here:
+            running.keep_spare(rule, self._here, settings.workers)
+        return running
