@@ -5,7 +5,7 @@ A layer ends when its guard is swapped for another; its books go to the layer th
 
 from typing import TYPE_CHECKING
 
-from asgi_guard.rate_limit.algorithms import Algorithm
+from asgi_guard.rate_limit.algorithms import Algorithm  # noqa: TC001
 from asgi_guard.rate_limit.memory import MemoryStore
 from asgi_guard.rate_limit.outage import Outages
 from asgi_guard.rate_limit.presence import Presence

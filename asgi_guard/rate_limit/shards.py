@@ -1,8 +1,8 @@
 """Tables of the in-process store, and the shards that they consist of.
 
-Each rule has a table of 64 shards, and each shard two dictionaries: this window and the one before. A window
-that is over is dropped whole, shard by shard and each at a time of its own, so no hit ever pays
-for more than a sixty-fourth of the keys, and nothing runs in the background.
+Each rule has a table of 64 shards, and each shard two dictionaries: this window and the one
+before. A window that is over is dropped whole, shard by shard and each at a time of its own, so no
+hit ever pays for more than a sixty-fourth of the keys, and nothing runs in the background.
 """
 
 from typing import Any, Generic, TypeVar
