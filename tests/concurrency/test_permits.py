@@ -1,6 +1,7 @@
 """Permits: a bounded number at once, in order, and never lost."""
 
 import asyncio
+from threading import Event
 from typing import Any
 
 import pytest
@@ -217,3 +218,23 @@ def test_a_wrong_limit_changes_nothing(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"Permits\.limit"):
         permits.resize(wrong)
     assert permits.snapshot().limit == 2
+
+
+async def test_a_new_limit_reaches_the_event_loops_of_other_threads() -> None:
+    """Who waits there is let in, by that loop itself; one that has ended is left alone."""
+    permits, waits = Permits(1), Event()
+    await asyncio.to_thread(asyncio.run, permits.acquire())  # in a loop that has ended
+
+    async def elsewhere() -> int:
+        await permits.acquire()
+        waiting = asyncio.create_task(permits.acquire())
+        await turns()
+        waits.set()
+        await asyncio.wait_for(waiting, 20)
+        return sum(permits.try_acquire() for _ in range(5))
+
+    other = asyncio.create_task(asyncio.to_thread(asyncio.run, elsewhere()))
+    await asyncio.to_thread(waits.wait, 20)
+    permits.resize(4)
+    assert await other == 2
+    assert sum(permits.try_acquire() for _ in range(5)) == 4

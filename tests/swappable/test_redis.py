@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from threading import Event
 from typing import Any
 
 import pytest
@@ -232,3 +233,34 @@ async def test_what_is_known_of_a_store_goes_on(redis_server: RedisServer) -> No
     swappable.swap(on("redis://127.0.0.1:1", 4))  # which begins as if it were there
     assert await statuses(app, 1) == [429]  # by what is counted here
     await app.aclose()
+
+
+async def test_each_event_loop_closes_its_own_connection(redis_server: RedisServer) -> None:
+    """One in another thread, with a request in flight, when that has ended; the others at once."""
+    connections, is_in, may_leave = Connections(redis_server), Event(), Event()
+
+    async def stay(scope: Any, receive: Any, send: Any) -> None:
+        is_in.set()
+        await asyncio.to_thread(may_leave.wait, 20)
+        await hello(scope, receive, send)
+
+    async def by_path(scope: Any, receive: Any, send: Any) -> None:
+        await (stay if scope["path"] == "/stay" else hello)(scope, receive, send)
+
+    swappable = Swappable(on(redis_server.url, 9))
+    app = swappable(by_path)
+
+    async def elsewhere() -> int:
+        status = (await get("/stay").run(app)).status
+        await connections.become(0)
+        return status
+
+    assert await statuses(app, 1) == [200]
+    await connections.become(1)
+    other = asyncio.create_task(asyncio.to_thread(asyncio.run, elsewhere()))
+    await asyncio.to_thread(is_in.wait, 20)
+    await connections.become(2)
+    swappable.swap(Guard())
+    await connections.become(1)
+    may_leave.set()
+    assert await other == 200
