@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import sys
 from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
@@ -13,6 +15,7 @@ from starlette.routing import Mount, Route
 from asgi_guard import (
     CircuitBreaker,
     CircuitOpen,
+    ConcurrencyLimit,
     ConfigurationError,
     Guard,
     Health,
@@ -292,3 +295,35 @@ def test_a_swap_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     begun = ["none", "'all', '9/hour'", "none"]
     text = "guard: swapped for another; rules that begin to count: "
     assert caplog.record_tuples == [("asgi_guard", logging.WARNING, text + each) for each in begun]
+
+
+async def test_a_request_costs_one_call_more() -> None:
+    """Than with the same guard by itself: no lock, no task, nothing that is counted."""
+
+    async def calls(app: Any) -> list[str]:
+        await get().run(app)  # what is found out once
+        seen: list[str] = []
+        request = get()
+        sys.setprofile(lambda frame, event, _: seen.append(event) if "call" in event else None)
+        try:
+            await app(request.scope, request.receive, request.send)
+        finally:
+            sys.setprofile(None)
+        return seen
+
+    guard = Guard(
+        health=Health(),
+        metrics=Metrics(registry=CollectorRegistry()),
+        rate_limit=RateLimit("1000/second"),
+        concurrency=ConcurrencyLimit(4),
+        breakers=[CircuitBreaker("payments")],
+    )
+    swappable = Swappable(Guard())
+    app = swappable(quick_hello)
+    swappable.swap(guard)
+    by_itself, swapped = await calls(guard(quick_hello)), await calls(app)
+    assert len(swapped) - len(by_itself) == 1
+
+
+async def quick_hello(scope: Any, receive: Any, send: Any) -> None:
+    """Answer nothing, so that no other task runs meanwhile."""
