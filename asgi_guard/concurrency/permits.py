@@ -62,9 +62,9 @@ class Permits:
         check_count("Permits.max_waiting", max_waiting, least=0)
         if max_wait is not None:
             check_seconds("Permits.max_wait", max_wait, zero=True)
-        self.limit = limit
-        self.max_waiting = max_waiting
-        self.max_wait = max_wait
+        self.limit: int = limit
+        self.max_waiting: int = max_waiting
+        self.max_wait: float | None = max_wait
         self._queue_full = 0
         self._timeout = 0
         # The loop that ran last and its ledger; one attribute, so that loops in several threads
