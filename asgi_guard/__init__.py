@@ -30,6 +30,7 @@ from asgi_guard.rate_limit.quota import Quota
 from asgi_guard.rate_limit.rule import Rule
 from asgi_guard.rate_limit.store import Charge, Store
 from asgi_guard.rate_limit.switch import Switch
+from asgi_guard.swappable import Swappable
 
 __all__ = [
     "BreakerSnapshot",
@@ -58,6 +59,7 @@ __all__ = [
     "Rule",
     "Store",
     "StoreUnavailable",
+    "Swappable",
     "Switch",
     "TrustedProxies",
     "client_ip",

@@ -8,18 +8,16 @@ from typing import Any
 from asgi_guard._asgi import ASGIApp
 from asgi_guard._checks import check_name
 from asgi_guard.breaker.breaker import CircuitBreaker
-from asgi_guard.breaker.guard import Breakers, BreakersLayer
-from asgi_guard.concurrency.guard import ConcurrencyLayer, ConcurrencyLimit
+from asgi_guard.breaker.guard import Breakers
+from asgi_guard.concurrency.guard import ConcurrencyLimit
 from asgi_guard.errors import ConfigurationError
-from asgi_guard.health.guard import Health, HealthEndpoints
-from asgi_guard.metrics.guard import Metrics, MetricsEndpoint, MetricsLayer
-from asgi_guard.ops import Answer, Endpoints
-from asgi_guard.parts import Parts
+from asgi_guard.health.guard import Health
+from asgi_guard.metrics.guard import Metrics
 from asgi_guard.pools.snapshot import PoolSource
-from asgi_guard.proxies import ProxiesLayer, TrustedProxies
+from asgi_guard.proxies import TrustedProxies
 from asgi_guard.rate_limit.guard import RateLimit
-from asgi_guard.rate_limit.layer import RateLimitLayer
-from asgi_guard.shell import Layer, Shell
+from asgi_guard.shell import Shell
+from asgi_guard.stack import Stack
 
 _KINDS: dict[str, type] = {
     "proxies": TrustedProxies,
@@ -84,24 +82,23 @@ class Guard:
 
     def __call__(self, app: ASGIApp) -> ASGIApp:
         """Wrap an ASGI app in every guard that is set."""
-        limits = [] if self.rate_limit is None else [RateLimitLayer(self.rate_limit)]
-        caps = [ConcurrencyLayer(cap) for cap in _caps(self.concurrency)]
-        breakers = tuple(self.breakers)
-        parts = Parts(tuple(limits), tuple(caps), breakers, _watch(self.pools))
-        answers: dict[str, Answer] = {}
-        measures: list[Layer] = []
-        if self.health is not None:
-            answers |= HealthEndpoints(self.health, parts).answers
-        if self.metrics is not None:
-            answers |= MetricsEndpoint(self.metrics).answers
-            measures.append(MetricsLayer(self.metrics, parts))
-        layers: list[Layer] = [] if self.proxies is None else [ProxiesLayer(self.proxies)]
-        if answers:
-            layers.append(Endpoints(answers))
-        layers += [*measures, *limits, *caps]
-        if breakers:
-            layers.append(BreakersLayer())
-        return Shell(self, app, layers)
+        stack = stack_of(self)
+        stack.begin()
+        return Shell(self, app, stack.layers)
+
+
+def stack_of(guard: Guard, before: Stack | None = None) -> Stack:
+    """Return the stack of a guard for one app, which may follow another one."""
+    return Stack(
+        proxies=guard.proxies,
+        health=guard.health,
+        metrics=guard.metrics,
+        rate_limit=guard.rate_limit,
+        concurrency=_caps(guard.concurrency),
+        breakers=tuple(guard.breakers),
+        pools=_watch(guard.pools),
+        before=before,
+    )
 
 
 def _caps(concurrency: object) -> tuple[ConcurrencyLimit, ...]:

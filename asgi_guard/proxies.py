@@ -87,9 +87,14 @@ class TrustedProxies:
 
 
 class ProxiesLayer(Layer):
-    """A `TrustedProxies` round one app."""
+    """A `TrustedProxies` round one app.
+
+    Attributes:
+        settings: Whom it trusts.
+    """
 
     def __init__(self, settings: TrustedProxies) -> None:
+        self.settings: TrustedProxies = settings
         self._header = settings.header
         self._wire_name = settings.header.encode("ascii")
         self._entries = entries_of(settings.header)

@@ -1,7 +1,7 @@
 """Shells: the ASGI apps that guards return, and the layers that they are made of."""
 
 from asyncio import CancelledError
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 from asgi_guard._asgi import ASGIApp, Message, Receive, Scope, Send
@@ -55,9 +55,17 @@ class Shell:
         guard: The guard that made it.
         app: The app inside.
         layers: The layers, outermost first.
+        closes: What to call when the app has shut down; default None: what the layers have to
+            close.
     """
 
-    def __init__(self, guard: object, app: ASGIApp, layers: Sequence[Layer]) -> None:
+    def __init__(
+        self,
+        guard: object,
+        app: ASGIApp,
+        layers: Sequence[Layer],
+        closes: Sequence[Callable[[], Awaitable[None]]] | None = None,
+    ) -> None:
         if not callable(app):
             raise ConfigurationError(f"{type(guard).__name__}(app)", app, "an ASGI app")
         self._guard = guard  # kept alive, so that no other object gets its mark
@@ -68,7 +76,9 @@ class Shell:
             "websocket": tuple(_hooks(layers, "admit_socket")),
         }
         self._recovers = tuple(_hooks(layers[::-1], "recover"))
-        self._closes = tuple(layer.aclose for layer in layers if layer.has_open)
+        if closes is None:
+            closes = [layer.aclose for layer in layers if layer.has_open]
+        self._closes = tuple(closes)
         self._keeps_500 = any(layer.keeps_500 for layer in layers)
 
     # A coroutine function: servers take an app that is none for ASGI 2.

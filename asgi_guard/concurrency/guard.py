@@ -68,17 +68,38 @@ class ConcurrencyLimit:
 
 
 class ConcurrencyLayer(Layer):
-    """A `ConcurrencyLimit` round one app."""
+    """A `ConcurrencyLimit` round one app.
 
-    def __init__(self, settings: ConcurrencyLimit) -> None:
+    Args:
+        settings: The cap.
+        permits: Permits to go on with, if it brings none of its own; default None: new ones.
+
+    Attributes:
+        name: What the cap is called.
+        permits: Its permits.
+        owns_permits: Whether they are its own, and not given by the user.
+    """
+
+    def __init__(self, settings: ConcurrencyLimit, permits: Permits | None = None) -> None:
         self.name: str = settings.label
+        self._settings = settings
         self._matches = compile_matcher("ConcurrencyLimit", settings.path, settings.methods)
         limit = settings.limit
-        self.permits: Permits = (
-            limit
-            if isinstance(limit, Permits)
-            else Permits(limit, max_waiting=settings.max_waiting, max_wait=settings.max_wait)
-        )
+        self.owns_permits: bool = not isinstance(limit, Permits)
+        if isinstance(limit, Permits):
+            self.permits: Permits = limit
+        else:
+            self.permits = permits or Permits(
+                limit, max_waiting=settings.max_waiting, max_wait=settings.max_wait
+            )
+
+    def fit_permits(self) -> None:
+        """Give permits that were there before the limit and the queue of this cap."""
+        settings = self._settings
+        if not isinstance(settings.limit, Permits):
+            self.permits.max_waiting = settings.max_waiting
+            self.permits.max_wait = settings.max_wait
+            self.permits.resize(settings.limit)
 
     def snapshot(self) -> PermitsSnapshot:
         """Return the state of the permits."""

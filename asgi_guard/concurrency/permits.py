@@ -9,11 +9,13 @@ it on.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from weakref import WeakKeyDictionary
 
 from asgi_guard._checks import check_count, check_seconds
+from asgi_guard.current import running_loop
 from asgi_guard.errors import ConcurrencyExceeded
 
 _SOON = 1.0  # seconds; the shortest wait worth advising
@@ -60,9 +62,9 @@ class Permits:
         check_count("Permits.max_waiting", max_waiting, least=0)
         if max_wait is not None:
             check_seconds("Permits.max_wait", max_wait, zero=True)
-        self.limit = limit
-        self.max_waiting = max_waiting
-        self.max_wait = max_wait
+        self.limit: int = limit
+        self.max_waiting: int = max_waiting
+        self.max_wait: float | None = max_wait
         self._queue_full = 0
         self._timeout = 0
         # The loop that ran last and its ledger; one attribute, so that loops in several threads
@@ -108,6 +110,27 @@ class Permits:
         """Give it back."""
         self.release()
 
+    def resize(self, limit: int) -> None:
+        """Change the limit; from any thread.
+
+        A higher one lets in who waits. With a lower one nobody loses a permit: it holds once
+        enough have been given back.
+
+        Args:
+            limit: Permits, a whole number from 1 up.
+
+        Raises:
+            ConfigurationError: The limit is out of range.
+        """
+        check_count("Permits.limit", limit)
+        self.limit = limit
+        for loop, ledger in list(self._ledgers.items()):
+            if loop is running_loop():
+                self._fit(ledger)
+            else:  # who waits there can only be woken there
+                with suppress(RuntimeError):  # a loop that is closed
+                    loop.call_soon_threadsafe(self._fit, ledger)
+
     def snapshot(self) -> PermitsSnapshot:
         """Return the state of this moment."""
         ledgers = list(self._ledgers.values())
@@ -125,8 +148,12 @@ class Permits:
         known, ledger = self.last
         if loop is not known:
             ledger = self._ledgers.setdefault(loop, Ledger(self.limit))
+            self._fit(ledger)  # it may have been changed in this moment, by another thread
             self.last = (loop, ledger)
         return ledger
+
+    def _fit(self, ledger: "Ledger") -> None:
+        ledger.resize(self.limit)
 
     async def wait(self, ledger: "Ledger") -> None:
         """Wait in turn for a permit of a ledger that has none free.
@@ -189,15 +216,27 @@ class Ledger:
 
     def give_back(self, _: object = None) -> None:
         """Hand a permit to the first who still waits, or free it."""
-        while self.waiters:
-            waiter, _ = self.waiters.popitem(last=False)
-            if not waiter.done():  # a cancelled waiter is done before it can leave the queue
-                waiter.set_result(True)
+        while self.waiters and self.held <= self.limit:  # which may be lower than it was
+            if self._wake_first():
                 return
         self.held -= 1
+
+    def resize(self, limit: int) -> None:
+        """Change the limit, and let in who waits for what is free now."""
+        self.limit = limit
+        while self.waiters and self.held < limit:
+            self.held += self._wake_first()
 
     def give_up(self, waiter: "asyncio.Future[bool]") -> None:
         """End a wait that has lasted long enough."""
         self.waiters.pop(waiter, None)
         if not waiter.done():
             waiter.set_result(False)
+
+    def _wake_first(self) -> bool:
+        """Take the first out of the queue; return whether it takes a permit."""
+        waiter, _ = self.waiters.popitem(last=False)
+        if waiter.done():  # a cancelled waiter is done before it can leave the queue
+            return False
+        waiter.set_result(True)
+        return True

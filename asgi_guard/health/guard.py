@@ -80,13 +80,26 @@ class Health:
 class HealthEndpoints:
     """The endpoints of a `Health` round one app.
 
+    Args:
+        settings: Which there are, and what they ask.
+        parts: What the report shows beside the checks; default None: nothing.
+        before: Endpoints that these follow; of checks that stay, so do the results; default None.
+
     Attributes:
         answers: What answers, by path.
     """
 
-    def __init__(self, settings: Health, parts: Parts | None = None) -> None:
+    def __init__(
+        self,
+        settings: Health,
+        parts: Parts | None = None,
+        before: "HealthEndpoints | None" = None,
+    ) -> None:
         self._parts = parts or Parts()
-        self._runners = {name: Runner(check) for name, check in settings.checks.items()}
+        known: Mapping[str, Runner] = {} if before is None else before._runners
+        self._runners: dict[str, Runner] = {
+            name: _runner(check, known.get(name)) for name, check in settings.checks.items()
+        }
         self._critical = {
             name: self._runners[name] for name, check in settings.checks.items() if check.critical
         }
@@ -110,6 +123,10 @@ class HealthEndpoints:
         status = worst([Status(component["status"]) for component in found.values()])
         shown = self._access is not None and self._access(scope)
         await _response(status, {"checks": found} if shown else {})(scope, receive, send)
+
+
+def _runner(check: Check, known: Runner | None) -> Runner:
+    return known if known is not None and known.check == check else Runner(check)
 
 
 def _response(status: Status, more: Mapping[str, object] | None = None) -> Response:

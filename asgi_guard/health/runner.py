@@ -30,10 +30,18 @@ class Result:
 
 
 class Runner:
-    """One check and its last result."""
+    """One check and its last result.
+
+    Args:
+        check: The check.
+        clock: Returns seconds; default `time.monotonic`.
+
+    Attributes:
+        check: The check.
+    """
 
     def __init__(self, check: Check, clock: Clock = monotonic) -> None:
-        self._check = check
+        self.check: Check = check
         self._ask = question(check.check)
         self._clock = clock
         self._last: Result | None = None
@@ -50,7 +58,7 @@ class Runner:
             task = self._running = asyncio.create_task(self._run())
             self._began = self._clock()
         # A check that outlives its time goes on alone: it is neither waited for nor asked again.
-        rest = self._began + self._check.timeout + _GRACE - self._clock()
+        rest = self._began + self.check.timeout + _GRACE - self._clock()
         done, _ = await asyncio.wait({task}, timeout=max(0.0, rest))
         if done:
             self._last = task.result()
@@ -70,7 +78,7 @@ class Runner:
         if answer is False:
             return self._failed(began, "False")
         now = self._clock()
-        if now - began > self._check.timeout:  # it could not be stopped, and came too late
+        if now - began > self.check.timeout:  # it could not be stopped, and came too late
             return self._failed(began, "TimeoutError")
         return Result(Status.PASS, now - began, None, now)
 
@@ -82,15 +90,15 @@ class Runner:
             answer = await in_thread(self._ask)  # it cannot be stopped, so it gets no timeout here
         if not inspect.isawaitable(answer):
             return answer
-        async with asyncio.timeout(self._check.timeout):
+        async with asyncio.timeout(self.check.timeout):
             return await answer
 
     def _failed(self, began: float, output: str) -> Result:
         now = self._clock()
-        status = Status.FAIL if self._check.critical else Status.WARN
+        status = Status.FAIL if self.check.critical else Status.WARN
         return Result(status, now - began, output, now)
 
     def _ttl(self, result: Result) -> float:
         if result.status is Status.PASS:
-            return self._check.ttl
-        return min(self._check.ttl, _BAD_RESULT_TTL)
+            return self.check.ttl
+        return min(self.check.ttl, _BAD_RESULT_TTL)

@@ -32,10 +32,17 @@ class GuardCollector(Collector):
         self.durations: Durations = Durations()
         registry.register(self)
 
-    def add(self, parts: Parts) -> None:
-        """Report a stack for as long as it lives."""
+    def add(self, parts: Parts, in_place_of: Parts | None = None) -> None:
+        """Report a stack for as long as it lives, and from now on another one no more."""
         with self._lock:
             self._stacks.add(parts)
+            if in_place_of is not None:
+                self._stacks.discard(in_place_of)
+
+    def remove(self, parts: Parts) -> None:
+        """Report a stack no more."""
+        with self._lock:
+            self._stacks.discard(parts)
 
     def describe(self) -> Iterable[Family]:
         """Name the families, so that a clash is found when the registry is set up."""

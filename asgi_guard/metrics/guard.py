@@ -103,18 +103,33 @@ class MetricsEndpoint:
 
 
 class MetricsLayer(Layer):
-    """`Metrics` round one app, as it measures."""
+    """`Metrics` round one app, as it measures.
+
+    Args:
+        settings: Where to report.
+        parts: What to report beside durations, once `report` is called; default None: nothing.
+    """
 
     def __init__(self, settings: Metrics, parts: Parts | None = None) -> None:
-        collector = collector_for(settings.registry or REGISTRY)
-        self._durations = collector.durations
+        self._collector = collector_for(settings.registry or REGISTRY)
+        self._durations = self._collector.durations
         self._labels = RouteLabels()
         self._rows: dict[tuple[int, str, int], tuple[object, Row]] = {}
-        self._active = collector.durations.active
+        self._active = self._durations.active
         self._measuring = (self._measure,)
-        # The collector holds them weakly: they are reported while this app lives.
         self._parts = parts or Parts()
-        collector.add(self._parts)
+
+    def report(self, in_place_of: "MetricsLayer | None" = None) -> None:
+        """Have the parts reported while this app lives, and those of another layer no more."""
+        # The collector holds them weakly.
+        known = in_place_of is not None and in_place_of._collector is self._collector
+        self._collector.add(self._parts, in_place_of._parts if in_place_of and known else None)
+        if in_place_of is not None and not known:
+            in_place_of.end_report()
+
+    def end_report(self) -> None:
+        """Have the parts reported no more."""
+        self._collector.remove(self._parts)
 
     def admit(self, exchange: Exchange) -> Admission:
         """Begin to measure."""

@@ -26,6 +26,7 @@ class Charging:
         exempt: What it exempts, other than paths.
         run: Puts a rule with a quota to work.
         now: The clock.
+        tally: Where its decisions are counted.
 
     Attributes:
         name: The rule's name.
@@ -53,9 +54,10 @@ class Charging:
         exempt: Exemptions,
         run: Callable[[Rule, RuleTally], RunningRule],
         now: Clock,
+        tally: RuleTally,
     ) -> None:
         self.name: str = rule.label
-        self.tally: RuleTally = RuleTally()
+        self.tally: RuleTally = tally
         self._key = key_callback(rule.key)
         self._spares = exempt.plain_test()
         self._awaited = exempt.awaited

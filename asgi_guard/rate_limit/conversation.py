@@ -36,6 +36,7 @@ class Conversation(Generic[Q, A]):
         self._idle: asyncio.Future[None] | None = None
         self._talking: asyncio.Task[None] | None = None
         self._until = 0.0
+        self._is_closing = False
 
     async def ask(self, question: Q, within: float) -> A:
         """Ask one question.
@@ -64,15 +65,17 @@ class Conversation(Generic[Q, A]):
     async def aclose(self) -> None:
         """End the conversation; whoever waits for an answer gets none."""
         if self._talking is not None:
+            self._is_closing = True
             self._talking.cancel()
             await asyncio.wait([self._talking])
+            self._is_closing = False
         self._refuse([], "the store is closed")  # to those it has not even begun with
 
     async def _talk(self) -> None:
         loop = asyncio.get_running_loop()
         together: list[_Asked[Q, A]] = []
         try:
-            while True:
+            while not self._is_closing:  # a client may keep a cancellation to itself
                 if not self._gathered:
                     self._idle = loop.create_future()
                     await self._idle

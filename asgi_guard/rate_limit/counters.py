@@ -6,7 +6,7 @@ from typing import Any
 from asgi_guard.rate_limit.algorithms import MARGIN, fixed_window, sliding_window, token_bucket
 from asgi_guard.rate_limit.decision import Decided
 from asgi_guard.rate_limit.quota import Quota
-from asgi_guard.rate_limit.shards import SHARD, Shard
+from asgi_guard.rate_limit.shards import SHARD, Shard, Table
 
 
 class MemoryCounter(ABC):
@@ -14,14 +14,16 @@ class MemoryCounter(ABC):
 
     Args:
         quota: What is counted towards.
-        shards: Where.
+        table: Where.
     """
 
-    def __init__(self, quota: Quota, shards: list[Shard[Any]]) -> None:
+    def __init__(self, quota: Quota, table: Table[Any]) -> None:
         self._count = quota.count
         self._period = quota.period
-        self._window = self.window(quota)
-        self._shards = shards
+        self._table = table
+        self._shards = table.shards
+        table.window = max(table.window, self.window(quota))
+        table.counters.add(self)
 
     @staticmethod
     def window(quota: Quota) -> float:
@@ -61,8 +63,9 @@ class MemoryCounter(ABC):
         """Return the shard of a key in the window of this moment, and the seconds in there."""
         shard = self._shards[hash(key) & SHARD]
         elapsed = now - shard.began
-        if elapsed >= self._window:
-            elapsed = shard.move_on(elapsed, self._window)
+        window = self._table.window
+        if elapsed >= window:
+            elapsed = shard.move_on(elapsed, window)
         return shard, elapsed
 
 
@@ -151,8 +154,9 @@ class FixedCounter(SlidingCounter):
 class BucketCounter(MemoryCounter):
     """When each bucket will be full, on the store's clock; where nothing is known, it is."""
 
-    def __init__(self, quota: Quota, shards: list[Shard[Any]]) -> None:
-        super().__init__(quota, shards)
+    def __init__(self, quota: Quota, table: Table[Any]) -> None:
+        super().__init__(quota, table)
+        self._fills_in = self.window(quota)
         self._burst = quota.capacity
         self._interval = quota.period / quota.count
 
@@ -184,7 +188,7 @@ class BucketCounter(MemoryCounter):
         """Undo a charge of some time ago, if the bucket cannot have filled since."""
         shard, _ = self._shard(key, now)
         full_at = shard.current.get(shard.place(key)) or shard.faded(key)
-        if age < self._window and full_at > now:
+        if age < self._fills_in and full_at > now:
             shard.current[shard.place(key)] = max(now, full_at - cost * self._interval)
 
     def _decide(self, key: str, cost: int, now: float) -> tuple[Decided, float, Shard[Any]]:

@@ -11,16 +11,15 @@ from asgi_guard.exchange import Exchange
 from asgi_guard.keys import client_ip
 from asgi_guard.rate_limit.advice import Advice
 from asgi_guard.rate_limit.answer import answer_by
+from asgi_guard.rate_limit.books import Books
 from asgi_guard.rate_limit.decision import Decided
 from asgi_guard.rate_limit.due import Answers, Due, all_admit, taken
 from asgi_guard.rate_limit.exempt import parse_exempt
 from asgi_guard.rate_limit.fields import Field, draft_fields, legacy_fields
-from asgi_guard.rate_limit.memory import MemoryStore, hit_all
+from asgi_guard.rate_limit.memory import hit_all
 from asgi_guard.rate_limit.messages import MessageLimit, message_rules
-from asgi_guard.rate_limit.outage import Outage, Outages
+from asgi_guard.rate_limit.outage import Outage
 from asgi_guard.rate_limit.plan import Plan, choose_plans
-from asgi_guard.rate_limit.quota import Quota
-from asgi_guard.rate_limit.returns import Returns
 from asgi_guard.rate_limit.running import (
     NO_STORE,
     RuleCounts,
@@ -29,8 +28,7 @@ from asgi_guard.rate_limit.running import (
 )
 from asgi_guard.rate_limit.settling import Settling
 from asgi_guard.rate_limit.setup import Setup
-from asgi_guard.rate_limit.store import Charge, GivesBack
-from asgi_guard.rate_limit.stores import close_store, open_store
+from asgi_guard.rate_limit.store import Charge
 from asgi_guard.rate_limit.switch import Switch
 from asgi_guard.rate_limit.together import Together
 from asgi_guard.refusal import Refusal
@@ -39,8 +37,6 @@ from asgi_guard.shell import Admission, Layer
 if TYPE_CHECKING:
     from asgi_guard.rate_limit.guard import RateLimit
 
-_PROBE = Quota(1000, 1.0)  # which any store can count
-_PROBED_WITHIN = 1.0  # seconds: to connect may take longer than to ask
 _SOON = 1.0  # seconds; how long a store may be out is not known
 
 
@@ -49,31 +45,29 @@ class RateLimitLayer(Layer):
 
     Args:
         settings: The limit.
-        outages: What is known of its store already; default None: nothing.
+        books: Where it counts, and goes on counting; default None: in books of its own.
+
+    Attributes:
+        settings: The limit.
+        books: Where it counts.
     """
 
-    def __init__(self, settings: "RateLimit", outages: Outages | None = None) -> None:
-        self._store = open_store("RateLimit.store", settings.store)
-        self._owns_store = isinstance(settings.store, str)
-        self._is_local = type(self._store) is MemoryStore  # a subclass may decide otherwise
-        # Of the counters in this process: all of them, or those for when the store is out.
-        self._here = self._store if type(self._store) is MemoryStore else MemoryStore()
-        self._now = self._here.clock
+    def __init__(self, settings: "RateLimit", books: Books | None = None) -> None:
+        self.settings: RateLimit = settings
+        self.books: Books = Books(settings) if books is None else books
+        self._store = self.books.store
+        self._is_local = self.books.is_local
+        self._now = self.books.here.clock
         self._timeout = settings.store_timeout
-        self._returns = (
-            Returns(self._store, self._timeout) if isinstance(self._store, GivesBack) else None
-        )
-        self._outages = Outages(self._probe) if outages is None else outages
-        self._settings = settings
+        self._returns = self.books.returns
+        self._outages = self.books.outages
         self._switch = settings.switch or Switch()
         # Whether all rules are charged together, or none, and that is all.
         self._is_one_step = not settings.shadow and all(
             rule.enforced == 1 and rule.count_when is None for rule in settings.rules
         )
-        self._settling = Settling(self._returns, self._now)
+        self._settling = Settling(self._returns, self._now, self._timeout)
         self.has_open: bool = not self._is_local
-        rules_of_any_kind = settings.rules + settings.messages
-        self._probed = rules_of_any_kind[0].counting  # an algorithm that the store has
         self._draft = settings.fields in {"draft-11", "both"}
         self._legacy = settings.fields in {"legacy", "both"}
         self._jitter = settings.jitter
@@ -84,7 +78,7 @@ class RateLimitLayer(Layer):
         self._answer = settings.answer
         everywhere = parse_exempt("RateLimit.exempt", settings.exempt)
         self._exempt = everywhere.functions
-        setup = Setup(settings, self._store, self._here)
+        setup = Setup(settings, self.books)
         rules = [setup.put_to_work(rule, everywhere) for rule in settings.rules]
         self._rules = [charging for charging, _, _ in rules]
         self._choice = choose_plans(
@@ -94,7 +88,7 @@ class RateLimitLayer(Layer):
         self._messages: MessageLimit | None = None
         if settings.messages:
             # One store, which is out for all rules or for none.
-            inner = RateLimitLayer(message_rules(settings, self._store), self._outages)
+            inner = RateLimitLayer(message_rules(settings, self._store), self.books)
             self._messages = MessageLimit(inner, settings.on_excess)
 
     def snapshot(self) -> list[RuleCounts]:
@@ -108,10 +102,7 @@ class RateLimitLayer(Layer):
 
     async def aclose(self) -> None:
         """Close the store, if it is this guard's own; another gets its leases back."""
-        await self._outages.aclose()
-        if self._returns is not None:
-            await self._returns.aclose()
-        await close_store(self._store, owned=self._owns_store)
+        await self.books.aclose()
 
     def admit(self, exchange: Exchange) -> Admission:
         """Charge the request, and admit or refuse it."""
@@ -272,7 +263,7 @@ class RateLimitLayer(Layer):
             answer = self._take_in_all(exchange, due, answers)
         else:
             if self._returns is not None:
-                self._returns.begin(taken(due.shadow_charges, answers[1]), 0.0)
+                self._returns.begin(taken(due.shadow_charges, answers[1]), 0.0, self._timeout)
             answer = self._take_in_all(exchange, due, answers)
         return True if answer is None else await answer
 
@@ -284,7 +275,3 @@ class RateLimitLayer(Layer):
                 return NO_STORE.refuse(exchange, _SOON)
         here = due.spares()
         return self._take_in_all(exchange, here, here.hit(self._now()), is_here=True)
-
-    async def _probe(self) -> object:
-        counter = self._store.counter("asgi_guard probe", _PROBE, self._probed)
-        return await self._store.hit([(counter, "probe", 1)], within=_PROBED_WITHIN)

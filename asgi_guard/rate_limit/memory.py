@@ -15,7 +15,7 @@ from asgi_guard.rate_limit.counters import (
 )
 from asgi_guard.rate_limit.decision import Decided, Decision
 from asgi_guard.rate_limit.quota import Quota
-from asgi_guard.rate_limit.shards import Shard, new_shards
+from asgi_guard.rate_limit.shards import Table
 from asgi_guard.rate_limit.store import Charge
 
 _COUNTERS: dict[str, type[MemoryCounter]] = {
@@ -51,7 +51,7 @@ class MemoryStore:
         check_clock("MemoryStore.clock", clock)
         self.clock: Clock = clock
         self._most_keys = max_keys
-        self._tables: dict[tuple[str, str, float], list[Shard[Any]]] = {}
+        self._tables: dict[tuple[str, str, float], Table[Any]] = {}
 
     def counter(
         self, rule: str, quota: Quota, algorithm: Algorithm = "sliding-window"
@@ -62,12 +62,14 @@ class MemoryStore:
             raise ConfigurationError(
                 "Rule.algorithm", algorithm, f"one of {', '.join(_COUNTERS)} in this process"
             )
-        window = kind.window(quota)
-        shards = self._tables.get((rule, algorithm, window))
-        if shards is None:
-            shards = new_shards(self.clock(), window, self._most_keys)
-            self._tables[rule, algorithm, window] = shards
-        return kind(quota, shards)
+        name = rule, algorithm, quota.period
+        table = self._tables.get(name)
+        if table is None:
+            now = self.clock()
+            self._forget(now)
+            made: Table[Any] = Table(now, kind.window(quota), self._most_keys)
+            table = self._tables.setdefault(name, made)  # another thread may have been quicker
+        return kind(quota, table)
 
     async def hit(
         self,
@@ -92,7 +94,13 @@ class MemoryStore:
 
     def __len__(self) -> int:
         """Return the number of entries kept, in all rules and both windows."""
-        return sum(len(shard) for shards in self._tables.values() for shard in shards)
+        return sum(len(shard) for table in self._tables.values() for shard in table.shards)
+
+    def _forget(self, now: float) -> None:
+        """Drop the tables of rules that are gone, once nothing in them matters any more."""
+        for name, table in list(self._tables.items()):
+            if table.is_spent(now):
+                del self._tables[name]
 
 
 def hit_all(charges: Sequence[Charge], now: float) -> list[Decided]:

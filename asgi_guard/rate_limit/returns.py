@@ -18,22 +18,20 @@ class Returns:
 
     Args:
         store: The store.
-        within: Seconds for each return.
     """
 
-    def __init__(self, store: GivesBack, within: float) -> None:
+    def __init__(self, store: GivesBack) -> None:
         self._store = store
-        self._within = within
         self._tasks: WeakKeyDictionary[asyncio.AbstractEventLoop, set[asyncio.Task[None]]] = (
             WeakKeyDictionary()
         )
 
-    def begin(self, charges: Sequence[Charge], age: float) -> None:
-        """Give back charges, which are as old as that, in seconds."""
+    def begin(self, charges: Sequence[Charge], age: float, within: float) -> None:
+        """Give back charges, which are as old as that, within some time; both in seconds."""
         loop = asyncio.get_running_loop()
         tasks = self._tasks.setdefault(loop, set())
         if charges and len(tasks) < _MOST:
-            task = loop.create_task(self._give_back(charges, age))
+            task = loop.create_task(self._give_back(charges, age, within))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
 
@@ -43,9 +41,9 @@ class Returns:
         if tasks:
             await asyncio.wait(tasks)
 
-    async def _give_back(self, charges: Sequence[Charge], age: float) -> None:
+    async def _give_back(self, charges: Sequence[Charge], age: float, within: float) -> None:
         try:
-            async with asyncio.timeout(self._within):
-                await self._store.give_back(charges, age=age, within=self._within)
+            async with asyncio.timeout(within):
+                await self._store.give_back(charges, age=age, within=within)
         except (StoreUnavailable, TimeoutError):
             return  # the units are lost then, until they fade

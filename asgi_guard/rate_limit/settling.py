@@ -27,11 +27,13 @@ class Settling:
     Args:
         returns: Gives back to the store; None where it is in this process.
         now: The clock.
+        within: Seconds in which something should be given back.
     """
 
-    def __init__(self, returns: Returns | None, now: Clock) -> None:
+    def __init__(self, returns: Returns | None, now: Clock, within: float) -> None:
         self._returns = returns
         self._now = now
+        self._within = within
         self._warned: set[str] = set()
 
     def begin(self, exchange: Exchange, owed: Owed, *, is_here: bool) -> None:
@@ -59,7 +61,7 @@ class Settling:
             elif not is_here and rule.spare is not None:
                 rule.spare.hit(key, cost, now)  # for when the store will be out
         if self._returns is not None and not is_here:
-            self._returns.begin(back, now - began)
+            self._returns.begin(back, now - began, self._within)
         else:
             for counter, key, cost in back:
                 counter.give_back(key, cost, now - began, now)

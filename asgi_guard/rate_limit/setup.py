@@ -3,12 +3,11 @@
 from typing import TYPE_CHECKING
 
 from asgi_guard.matching import Matcher, compile_matcher
+from asgi_guard.rate_limit.books import Books
 from asgi_guard.rate_limit.charging import Charging
 from asgi_guard.rate_limit.exempt import Exemptions, parse_exempt
-from asgi_guard.rate_limit.memory import MemoryStore
 from asgi_guard.rate_limit.rule import Rule
 from asgi_guard.rate_limit.running import RuleTally, RunningRule
-from asgi_guard.rate_limit.store import Store
 
 if TYPE_CHECKING:
     from asgi_guard.rate_limit.guard import RateLimit
@@ -19,15 +18,12 @@ class Setup:
 
     Args:
         settings: The limit that they are rules of.
-        store: Where they count.
-        here: Where they count while that gives no answer; the store itself, if it is in this
-            process.
+        books: Where they count.
     """
 
-    def __init__(self, settings: "RateLimit", store: Store, here: MemoryStore) -> None:
+    def __init__(self, settings: "RateLimit", books: Books) -> None:
         self._settings = settings
-        self._store = store
-        self._here = here
+        self._books = books
 
     def put_to_work(
         self, rule: Rule, everywhere: Exemptions
@@ -43,13 +39,17 @@ class Setup:
             everywhere.paths + own.paths, everywhere.networks + own.networks, own.functions
         )
         applies = compile_matcher("Rule", rule.path, rule.methods)
-        return Charging(rule, exempt, self._run, self._here.clock), applies, exempt.path_test()
+        books = self._books
+        tally = books.tally(rule.label)
+        charging = Charging(rule, exempt, self._run, books.here.clock, tally)
+        return charging, applies, exempt.path_test()
 
     def _run(self, rule: Rule, tally: RuleTally) -> RunningRule:
         settings = self._settings
         mode = rule.on_store_failure or settings.on_store_failure
         enforced = 0.0 if settings.shadow else rule.enforced
-        running = RunningRule(rule, self._store, mode, tally, settings.workers, enforced=enforced)
-        if mode == "local" and self._store is not self._here:
-            running.keep_spare(rule, self._here, settings.workers)
+        store = self._books.store
+        running = RunningRule(rule, store, mode, tally, settings.workers, enforced=enforced)
+        if mode == "local" and not self._books.is_local:
+            running.keep_spare(rule, self._books.here, settings.workers)
         return running

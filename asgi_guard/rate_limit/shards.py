@@ -1,11 +1,12 @@
-"""Shards: the tables of the in-process store.
+"""Tables of the in-process store, and the shards that they consist of.
 
-Each rule has 64 shards, and each shard two dictionaries: this window and the one before. A window
-that is over is dropped whole, shard by shard and each at a time of its own, so no hit ever pays
-for more than a sixty-fourth of the keys, and nothing runs in the background.
+Each rule has a table of 64 shards, and each shard two dictionaries: this window and the one
+before. A window that is over is dropped whole, shard by shard and each at a time of its own, so no
+hit ever pays for more than a sixty-fourth of the keys, and nothing runs in the background.
 """
 
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 N = TypeVar("N", int, float)
 """Units, or a time."""
@@ -63,6 +64,34 @@ def new_shards(now: float, period: float, most_keys: int) -> list[Shard[N]]:
     """Return empty shards, whose windows begin one after the other."""
     capacity = most_keys // (2 * _SHARDS) - _SPILL_BUCKETS
     return [Shard(now - period / _SHARDS * number, capacity) for number in range(_SHARDS)]
+
+
+class Table(Generic[N]):
+    """The keys of one rule.
+
+    Args:
+        now: This moment.
+        window: The seconds after which an entry that nobody hits no longer matters.
+        most_keys: The most entries in both windows.
+
+    Attributes:
+        shards: Where they are.
+        window: The longest such time of all counters that use it.
+        counters: Those counters.
+    """
+
+    __slots__ = ("counters", "shards", "window")
+
+    def __init__(self, now: float, window: float, most_keys: int) -> None:
+        self.shards: list[Shard[N]] = new_shards(now, window, most_keys)
+        self.window: float = window
+        self.counters: WeakSet[Any] = WeakSet()
+
+    def is_spent(self, now: float) -> bool:
+        """Tell whether nobody uses it, and nothing in it matters any more."""
+        return not self.counters and all(
+            not len(shard) or now - shard.began >= 2 * self.window for shard in self.shards
+        )
 
 
 def _group(key: str) -> int:

@@ -53,7 +53,8 @@ THIRD_PARTY = {
 
 def rank(room: str) -> int:
     """Return how far up a room lies: it may import what lies lower."""
-    order = [FOUNDATION, SHARED, DOERS, {"parts"}, READERS, {"guard"}, {"__init__", "testing"}]
+    order = [FOUNDATION, SHARED, DOERS, {"parts"}, READERS, {"stack"}, {"guard"}]
+    order += [{"swappable"}, {"__init__", "testing"}]
     return next(number for number, rooms in enumerate(order) if room in rooms)
 
 

@@ -1,6 +1,7 @@
 """Permits: a bounded number at once, in order, and never lost."""
 
 import asyncio
+from threading import Event
 from typing import Any
 
 import pytest
@@ -169,3 +170,71 @@ def test_a_wrong_setting_is_named(arguments: dict[str, Any], field: str) -> None
     with pytest.raises(ConfigurationError) as raised:
         Permits(**arguments)
     assert raised.value.field == field
+
+
+async def test_a_higher_limit_lets_in_who_waits_first() -> None:
+    """In order, as many as there is room for now; who was cancelled takes none."""
+    permits, order = Permits(1), []
+
+    async def enter(number: int) -> None:
+        await permits.acquire()
+        order.append(number)
+
+    tasks = [asyncio.create_task(enter(number)) for number in range(5)]
+    await turns()
+    tasks[1].cancel()
+    permits.resize(3)
+    assert not permits.try_acquire()
+    await turns()
+    assert order == [0, 2, 3]
+    permits.release()
+    await turns()
+    assert order == [0, 2, 3, 4]
+    assert permits.snapshot().limit == 3
+
+
+async def test_a_lower_limit_holds_once_enough_are_back() -> None:
+    """Who waits is not let in before that."""
+    permits = Permits(3)
+    assert [permits.try_acquire() for _ in range(3)] == [True] * 3
+    permits.resize(1)
+    waiting = asyncio.create_task(permits.acquire())
+    await turns()
+    for _ in range(2):
+        permits.release()
+        await turns()
+        assert not waiting.done()
+    permits.release()
+    await waiting
+    assert permits.snapshot().in_flight == 1
+    permits.release()
+    assert [permits.try_acquire() for _ in range(2)] == [True, False]
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, True, None])
+def test_a_wrong_limit_changes_nothing(wrong: Any) -> None:
+    """It is named, and the old one holds."""
+    permits = Permits(2)
+    with pytest.raises(ConfigurationError, match=r"Permits\.limit"):
+        permits.resize(wrong)
+    assert permits.snapshot().limit == 2
+
+
+async def test_a_new_limit_reaches_the_event_loops_of_other_threads() -> None:
+    """Who waits there is let in, by that loop itself; one that has ended is left alone."""
+    permits, waits = Permits(1), Event()
+    await asyncio.to_thread(asyncio.run, permits.acquire())  # in a loop that has ended
+
+    async def elsewhere() -> int:
+        await permits.acquire()
+        waiting = asyncio.create_task(permits.acquire())
+        await turns()
+        waits.set()
+        await asyncio.wait_for(waiting, 20)
+        return sum(permits.try_acquire() for _ in range(5))
+
+    other = asyncio.create_task(asyncio.to_thread(asyncio.run, elsewhere()))
+    await asyncio.to_thread(waits.wait, 20)
+    permits.resize(4)
+    assert await other == 2
+    assert sum(permits.try_acquire() for _ in range(5)) == 4

@@ -17,6 +17,8 @@ from asgi_guard import (
     Health,
     Metrics,
     RateLimit,
+    Rule,
+    Swappable,
     TrustedProxies,
     rate_limited,
 )
@@ -36,6 +38,27 @@ def full_stack() -> Guard:
     )
 
 
+def swapped(guard: Guard) -> Swappable:
+    """Return a guard that was put in the place of one which lets nobody in."""
+    swappable = Swappable(Guard(rate_limit=RateLimit(Rule("1/hour", name="tight"))))
+    swappable.swap(guard)
+    return swappable
+
+
+class SwappedLater:
+    """A guard that is put in its place when it has wrapped an app."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+
+    def __call__(self, app: ASGIApp) -> ASGIApp:
+        """Wrap the app, and swap."""
+        swappable = Swappable(Guard())
+        shell = swappable(app)
+        swappable.swap(self._guard)
+        return shell
+
+
 GUARDS: dict[str, Callable[[], ASGIGuard]] = {
     "Breakers": lambda: Breakers([CircuitBreaker("payments")]),
     "ConcurrencyLimit": lambda: ConcurrencyLimit(1000),
@@ -43,6 +66,7 @@ GUARDS: dict[str, Callable[[], ASGIGuard]] = {
     "Health": Health,
     "Metrics": lambda: Metrics(registry=CollectorRegistry()),
     "RateLimit": lambda: RateLimit("100000/second"),
+    "Swappable": lambda: swapped(full_stack()),
     "TrustedProxies": lambda: TrustedProxies("10.0.0.0/8"),
 }
 """Every guard of the package, set so that it refuses nothing."""
@@ -117,5 +141,11 @@ REFUSERS: dict[str, Refuser] = {
         429,
     ),
     "Guard by its breakers": Refuser(full_stack, raise_circuit_open, as_it_is, 503),
+    "Swappable by its rate limit": Refuser(
+        lambda: SwappedLater(Guard(rate_limit=RateLimit("1/hour"))), hello, used_up, 429
+    ),
+    "Swappable by its breakers": Refuser(
+        lambda: SwappedLater(full_stack()), raise_circuit_open, as_it_is, 503
+    ),
 }
 """Every guard that can refuse, brought to where it does."""

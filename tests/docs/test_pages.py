@@ -16,6 +16,7 @@ from asgi_guard import (
     Metrics,
     RateLimit,
     Rule,
+    Swappable,
     TrustedProxies,
 )
 from asgi_guard.metrics import catalogue
@@ -23,7 +24,7 @@ from tests.docs.pages import PAGES, ROOT, anchors, links
 
 REFERENCE = ROOT / "docs" / "reference"
 GUARD_PAGES: dict[str, list[type[Any]]] = {
-    "guard.md": [Guard],
+    "guard.md": [Guard, Swappable],
     "rate-limit.md": [RateLimit, Rule],
     "concurrency-limit.md": [ConcurrencyLimit],
     "circuit-breaker.md": [CircuitBreaker],

@@ -221,3 +221,37 @@ async def test_no_bucket_is_filled_by_a_flood_of_keys() -> None:
     for victim in victims:
         (decision,) = await store.hit([(counter, victim, 3)])
         assert not decision.admitted
+
+
+async def test_a_bucket_of_another_count_goes_on_from_what_was_used() -> None:
+    """What is missing of it stays missing, in the share of the quota that it was."""
+    clock = FakeClock()
+    store = MemoryStore(clock=clock)
+    for before, after in (
+        (Quota(10, 10.0, 5), Quota(5, 10.0, 5)),
+        (Quota(5, 10.0), Quota(10, 10.0)),
+    ):
+        name = f"{before.count}"
+        full = store.counter(name, before, "token-bucket")
+        assert (await store.hit([(full, "a", before.capacity)]))[0].admitted
+        changed = store.counter(name, after, "token-bucket")
+        assert not (await store.hit([(changed, "a", after.capacity)]))[0].admitted
+        clock.advance(after.period * after.capacity / after.count)
+        assert (await store.hit([(changed, "a", after.capacity)]))[0].admitted
+
+
+async def test_tables_of_rules_that_are_gone_are_dropped_once_they_are_worth_nothing() -> None:
+    """Not before their windows are over, and not while anybody counts in them."""
+    clock = FakeClock()
+    store = MemoryStore(clock=clock)
+    held = store.counter("held", QUOTA)
+    for number in range(50):
+        await hit(store, (f"rule {number}", QUOTA, "a", 1))
+        store.counter(f"unused {number}", QUOTA)
+    assert len(store._tables) == 1 + 50 + 1
+    clock.advance(1.0)
+    assert not (await hit(store, ("rule 7", QUOTA, "a", 2)))[0].admitted
+    clock.advance(39.0)
+    store.counter("new", QUOTA)
+    assert {name for name, *_ in store._tables} == {"held", "new"}
+    assert store.counter("held", QUOTA)._table is held._table
