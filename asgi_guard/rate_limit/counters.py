@@ -174,10 +174,17 @@ class BucketCounter(MemoryCounter):
 
     def give_back(self, key: str, cost: int, age: float, now: float) -> None:
         """Undo a charge of some time ago, if the bucket cannot have filled since."""
-        shard, _ = self._shard(key, now)
-        full_at = shard.current.get(shard.place(key)) or shard.faded(key)
-        if age < self._window and full_at > now:
-            shard.current[shard.place(key)] = max(now, full_at - cost * self._interval)
+        shard, elapsed = self._shard(key, now)
+        if age >= self._window:
+            return
+        places: list[tuple[dict[str | int, float], str | int]] = [(shard.current, shard.place(key))]
+        if age > elapsed:  # who was hit since as well has the charge in both windows
+            before = shard.previous
+            places = [(before, shard.entry(before, key)), (shard.current, key)]
+        for times, entry in places:
+            full_at = times.get(entry, now)
+            if full_at > now:
+                times[entry] = max(now, full_at - cost * self._interval)
 
     def _decide(self, key: str, cost: int, now: float) -> tuple[Decided, float, Shard[Any]]:
         shard, _ = self._shard(key, now)

@@ -193,6 +193,39 @@ async def test_units_leave_the_window_they_were_charged_in() -> None:
     assert (await store.hit([(counter, key, 0)]))[0].remaining == 2
 
 
+@pytest.mark.parametrize(
+    ("age", "cost", "left"), [(20.0, 8, 10), (5.0, 2, 4)], ids=["before", "since"]
+)
+async def test_a_bucket_gets_back_what_was_taken_around_a_boundary(
+    age: float, cost: int, left: int
+) -> None:
+    """Tokens are in the bucket again, on whichever side of a boundary they were taken."""
+    store = MemoryStore(clock=FakeClock(0.0))
+    counter = store.counter("rule", Quota(10, 100.0), "token-bucket")
+    key = next(str(n) for n in range(10_000) if hash(str(n)) & 63 == 0)  # whose windows begin at 0
+    store.clock.advance(90.0)  # type: ignore[attr-defined]
+    await store.hit([(counter, key, 8)])
+    store.clock.advance(15.0)  # type: ignore[attr-defined]
+    await store.hit([(counter, key, 2)])
+    store.clock.advance(5.0)  # type: ignore[attr-defined]
+    await store.give_back([(counter, key, cost)], age=age)
+    (decision,) = await store.hit([(counter, key, 0)])
+    assert decision.remaining == left
+
+
+async def test_a_bucket_that_was_not_hit_since_gets_it_back_as_well() -> None:
+    """Its entry is that of the window before."""
+    store = MemoryStore(clock=FakeClock(0.0))
+    counter = store.counter("rule", Quota(10, 100.0), "token-bucket")
+    key = next(str(n) for n in range(10_000) if hash(str(n)) & 63 == 0)
+    store.clock.advance(90.0)  # type: ignore[attr-defined]
+    await store.hit([(counter, key, 10)])
+    store.clock.advance(20.0)  # type: ignore[attr-defined]
+    await store.give_back([(counter, key, 5)], age=20.0)
+    (decision,) = await store.hit([(counter, key, 0)])
+    assert decision.remaining == 7
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize(("age", "left"), [(0.0, 3), (1e9, 2)], ids=["now", "gone"])
 async def test_redis_gives_back_alike(
