@@ -101,10 +101,7 @@ class SlidingCounter(MemoryCounter):
     def take_back(self, key: str, cost: int, now: float) -> None:
         """Undo a charge of the same moment."""
         shard, _ = self._shard(key, now)
-        entry = shard.place(key)
-        used = shard.current.pop(entry) - cost
-        if used:
-            shard.current[entry] = used
+        shard.lower(shard.place(key), cost, 0)
 
     def give_back(self, key: str, cost: int, age: float, now: float) -> None:
         """Undo a charge of some time ago, in the window that it was made in."""
@@ -167,10 +164,7 @@ class BucketCounter(MemoryCounter):
     def take_back(self, key: str, cost: int, now: float) -> None:
         """Undo a charge of the same moment."""
         shard, _ = self._shard(key, now)
-        entry = shard.place(key)
-        full_at = shard.current.pop(entry) - cost * self._interval
-        if full_at > now:
-            shard.current[entry] = full_at
+        shard.lower(shard.place(key), cost * self._interval, now)
 
     def give_back(self, key: str, cost: int, age: float, now: float) -> None:
         """Undo a charge of some time ago, if the bucket cannot have filled since."""
