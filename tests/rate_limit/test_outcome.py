@@ -135,6 +135,25 @@ async def test_outcomes_count_on_redis(redis_server: RedisServer, algorithm: Any
     await store.aclose()
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+async def test_outcomes_count_beside_leases(redis_server: RedisServer, algorithm: Any) -> None:
+    """What is given back goes to Redis, for all workers, wherever it was taken from."""
+    quota = Quota(100, LONG)
+    store = RedisStore(redis_server.url)
+    rule = Rule(quota, algorithm=algorithm, lease=10, **LOGIN)
+    served = Served(rule, store=store, store_timeout=5.0)
+    statuses = [200, 401, 200] * 9
+    assert await served.statuses(*statuses) == statuses
+    await served.layer.aclose()
+    counter = store.counter("failed", quota, algorithm)
+    (decision,) = await store.hit([(counter, "192.0.2.1", 0)], within=5.0)
+    assert decision.remaining == 100 - 9
+    together = await asyncio.gather(*(get("/401").run(served.app) for _ in range(150)))
+    assert sum(each.status == 401 for each in together) in range(91 - 9, 92)
+    await served.layer.aclose()
+    await store.aclose()
+
+
 async def test_outcomes_count_while_the_store_is_out() -> None:
     """In the counters of this process."""
     store = RedisStore("redis://127.0.0.1:1")
