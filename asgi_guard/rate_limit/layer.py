@@ -130,6 +130,8 @@ class RateLimitLayer(Layer):
 
     async def aclose(self) -> None:
         """Close the store, if it is this guard's own; another gets its leases back."""
+        if self._messages is not None:
+            await self._messages.layer.aclose()
         await self._outages.aclose()
         if self._returns is not None:
             await self._returns.aclose()
@@ -165,9 +167,9 @@ class RateLimitLayer(Layer):
 
     def admit_socket(self, exchange: Exchange) -> Admission:
         """Charge a handshake as one request, and its messages where there are rules for them."""
-        if self._switch.passes:
-            return None
-        admission = self._admit_by_all(exchange, self._fixed or self._choice.of(exchange.scope))
+        admission: Admission = None
+        if not self._switch.passes:
+            admission = self._admit_by_all(exchange, self._fixed or self._choice.of(exchange.scope))
         if self._messages is None:
             return admission
         if admission is not None:
