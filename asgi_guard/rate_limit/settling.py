@@ -84,5 +84,5 @@ def outcome(exchange: Exchange) -> int:
     if exchange.accepted:
         return _ACCEPTED
     if exchange.closed:
-        return _CLOSED
+        return exchange.status or _CLOSED
     return exchange.status or (_CLIENT_LEFT if exchange.cancelled else _SERVER_ERROR)

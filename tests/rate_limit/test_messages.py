@@ -58,7 +58,9 @@ class Talking:
 
     def __init__(self, *rules: Rule | str, store: Any = None, app: Any = echo, **more: Any) -> None:
         self.clock = FakeClock(0.0)
-        settings = RateLimit(*rules, store=store or MemoryStore(clock=self.clock), **more)
+        settings = RateLimit(
+            *rules, store=MemoryStore(clock=self.clock) if store is None else store, **more
+        )
         self.layer = RateLimitLayer(settings)
         self.app = Shell(settings, app, [self.layer])
 
