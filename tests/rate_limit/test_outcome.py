@@ -168,6 +168,25 @@ async def test_outcomes_count_on_redis(redis_server: RedisServer, algorithm: Any
     await store.aclose()
 
 
+async def test_a_charge_is_as_old_as_its_question() -> None:
+    """Or it would be looked for in a window that began while the answer was on its way."""
+    ages: list[float] = []
+
+    class FarStore(MemoryStore):
+        async def hit(self, charges: Any, **more: Any) -> Any:
+            decisions = await super().hit(charges, **more)
+            await asyncio.sleep(0.02)
+            return decisions
+
+        async def give_back(self, charges: Any, *, age: float, **more: Any) -> None:
+            ages.append(age)
+
+    served = Served(Rule("1/hour", **LOGIN), store=FarStore(clock=FakeClock(0.0)))
+    assert await served.statuses(200) == [200]
+    await served.layer.aclose()
+    assert ages[0] >= 0.02
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 async def test_outcomes_count_beside_leases(redis_server: RedisServer, algorithm: Any) -> None:
     """What is given back goes to Redis, for all workers, wherever it was taken from."""
