@@ -1,12 +1,21 @@
 """Charging by outcome: what does not count is given back, and nobody slips through."""
 
 import asyncio
+import gc
 import logging
 from typing import Any
 
 import pytest
 
-from asgi_guard import ConfigurationError, MemoryStore, Quota, RateLimit, Rule, rate_limited
+from asgi_guard import (
+    ConfigurationError,
+    MemoryStore,
+    Quota,
+    RateLimit,
+    Rule,
+    StoreUnavailable,
+    rate_limited,
+)
 from asgi_guard.rate_limit.layer import RateLimitLayer
 from asgi_guard.rate_limit.redis import RedisStore
 from asgi_guard.shell import Shell
@@ -213,6 +222,80 @@ async def test_outcomes_count_while_the_store_is_out() -> None:
     assert await served.statuses(200, 200, 401, 200) == [200, 200, 401, 429]
     await served.layer.aclose()
     await store.aclose()
+
+
+class ShakyStore(MemoryStore):
+    """Counters that can be out, and never get to the end of giving back where they hang."""
+
+    is_out = False
+    hangs = False
+    returns = 0
+
+    async def hit(self, charges: Any, **more: Any) -> Any:
+        """Charge counters, unless they are out."""
+        if self.is_out:
+            raise StoreUnavailable("gone")
+        return await super().hit(charges, **more)
+
+    async def give_back(self, charges: Any, **more: Any) -> None:
+        """Undo charges, unless they are out."""
+        self.returns += 1
+        if self.is_out:
+            raise StoreUnavailable("gone")
+        if self.hangs:
+            await asyncio.Event().wait()
+        await super().give_back(charges, **more)
+
+
+async def test_what_counts_is_known_here_when_the_store_goes_out() -> None:
+    """Once each, and only what counts."""
+    store = ShakyStore(clock=FakeClock(0.0))
+    served = Served(Rule("4/hour", **LOGIN), store=store)
+    assert await served.statuses(401, 200) == [401, 200]
+    store.is_out = True
+    assert await served.statuses(401, 200, 401, 200, 401, 401) == [401, 200, 401, 200, 401, 429]
+    await served.layer.aclose()
+
+
+async def test_what_is_given_back_here_leaves_the_window_it_was_charged_in() -> None:
+    """A request may take longer than its window."""
+    served = Served(Rule("2/100 seconds", **LOGIN))
+    slow = asyncio.ensure_future(get("/1").run(served.app))
+    await asyncio.sleep(0)
+    served.clock.advance(100.0)
+    assert await served.statuses(401) == [401]
+    slow.cancel()
+    await asyncio.gather(slow, return_exceptions=True)
+    assert await served.statuses(401, 401) == [401, 429]
+
+
+async def test_returns_are_so_many_and_no_longer_than_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A store that does not answer gets no heap of them, and the app can shut down."""
+    monkeypatch.setattr("asgi_guard.rate_limit.returns._MOST", 2)
+    store = ShakyStore(clock=FakeClock(0.0))
+    store.hangs = True
+    served = Served(Rule("9/hour", **LOGIN), store=store, store_timeout=0.2)
+    assert await served.statuses(200, 200, 200, 200, 200) == [200] * 5
+    await asyncio.sleep(0)
+    assert store.returns == 2
+    async with asyncio.timeout(5):
+        await served.layer.aclose()
+    assert await served.statuses(401, 401, 401, 401, 401) == [401] * 4 + [429]
+    assert not caplog.records
+
+
+async def test_a_return_that_fails_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    """Its units fade."""
+    store = ShakyStore(clock=FakeClock(0.0))
+    served = Served(Rule("9/hour", **LOGIN), store=store)
+    assert await served.statuses(200) == [200]
+    store.is_out = True
+    await served.layer.aclose()
+    gc.collect()
+    assert store.returns == 1
+    assert not caplog.records
 
 
 async def later(status: int) -> bool:
