@@ -691,7 +691,9 @@ async def test_a_switch_turns_limits_on_functions_off(kind: str) -> None:
 
     async def report() -> None: ...
 
-    function: Any = limit if kind == "dependency" else limit(lambda: None)
+    def report_sync() -> None: ...
+
+    function: Any = limit if kind == "dependency" else limit(report_sync)
     if kind == "async":
         function = limit(report)
     app = Guard()(calling(partial(asyncio.to_thread, function) if kind == "thread" else function))

@@ -283,7 +283,16 @@ async def test_returns_are_so_many_and_no_longer_than_told(
     async with asyncio.timeout(5):
         await served.layer.aclose()
     assert await served.statuses(401, 401, 401, 401, 401) == [401] * 4 + [429]
+    gc.collect()
     assert not caplog.records
+
+
+async def test_a_shadow_gives_nothing_back_that_it_would_have_refused() -> None:
+    """It has charged nothing for it."""
+    served = Served(Rule("1/hour", shadow=True, **LOGIN))
+    await served.statuses(401, 200, 401)
+    (counts,) = served.layer.snapshot()
+    assert (counts.allowed, counts.shadow_denied) == (1, 2)
 
 
 async def test_a_return_that_fails_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
