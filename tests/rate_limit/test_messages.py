@@ -259,6 +259,13 @@ async def test_nobody_sleeps_longer_than_a_minute(naps: list[float]) -> None:
     assert sum(naps) == pytest.approx(3600, abs=0.01)
 
 
+async def test_nobody_asks_again_at_once(naps: list[float]) -> None:
+    """However soon a unit comes: a crowd of messages must not keep the loop to itself."""
+    delayed = Delayed(Rule("1000000/second", burst=1))
+    assert await delayed.echoed("a", "b", "c") == ["a", "b", "c"]
+    assert naps == [0.001, 0.001]
+
+
 async def test_what_can_never_be_admitted_closes(naps: list[float]) -> None:
     """Waiting would not help."""
     delayed = Delayed(Rule("5/hour", cost=6))
