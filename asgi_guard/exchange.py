@@ -37,7 +37,8 @@ class Exchange:
         to_client: Where messages go to the client; a guard that keeps some back puts its own here.
         began: When measuring began, on `perf_counter`.
         method: What the request is measured as.
-        status: The status of the response; 0 before it has begun.
+        status: The status of the response, also of one that denies a websocket; 0 before it has
+            begun.
         ended: When the last message had been sent, on `perf_counter`; 0 before, and where nobody
             measures.
         fields: Header fields to add when the response begins.
@@ -135,6 +136,7 @@ class Exchange:
                 self.accepted = True
             elif kind in _SOCKET_ENDS:
                 self.closed = True
+                self.status = message.get("status", 0)
             if kind in {"websocket.accept", "websocket.http.response.start"} and self.fields:
                 message = {**message, "headers": [*message.get("headers", ()), *self.fields]}
         elif self.kept is not None and self.kept.holds:

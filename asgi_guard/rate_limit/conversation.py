@@ -48,6 +48,10 @@ class Conversation(Generic[Q, A]):
         Raises:
             StoreUnavailable: There was no answer within that time, or an error instead.
         """
+        return await self.begin(question, within)
+
+    def begin(self, question: Q, within: float) -> "asyncio.Future[A]":
+        """Ask one question; return where its answer goes, for who must know it in any case."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[A] = loop.create_future()
         until = loop.time() + within
@@ -60,7 +64,7 @@ class Conversation(Generic[Q, A]):
             self._idle = None
         elif self._talking is None or self._talking.done():
             self._talking = loop.create_task(self._talk())
-        return await answer
+        return answer
 
     async def aclose(self) -> None:
         """End the conversation; whoever waits for an answer gets none."""

@@ -112,10 +112,7 @@ class SlidingCounter(MemoryCounter):
     def take_back(self, key: str, cost: int, now: float) -> None:
         """Undo a charge of the same moment."""
         shard, _ = self._shard(key, now)
-        entry = shard.place(key)
-        used = shard.current.pop(entry) - cost
-        if used:
-            shard.current[entry] = used
+        shard.lower(shard.place(key), cost, 0)
 
     def give_back(self, key: str, cost: int, age: float, now: float) -> None:
         """Undo a charge of some time ago, in the window that it was made in."""
@@ -179,17 +176,21 @@ class BucketCounter(MemoryCounter):
     def take_back(self, key: str, cost: int, now: float) -> None:
         """Undo a charge of the same moment."""
         shard, _ = self._shard(key, now)
-        entry = shard.place(key)
-        full_at = shard.current.pop(entry) - cost * self._interval
-        if full_at > now:
-            shard.current[entry] = full_at
+        shard.lower(shard.place(key), cost * self._interval, now)
 
     def give_back(self, key: str, cost: int, age: float, now: float) -> None:
         """Undo a charge of some time ago, if the bucket cannot have filled since."""
-        shard, _ = self._shard(key, now)
-        full_at = shard.current.get(shard.place(key)) or shard.faded(key)
-        if age < self._fills_in and full_at > now:
-            shard.current[shard.place(key)] = max(now, full_at - cost * self._interval)
+        shard, elapsed = self._shard(key, now)
+        if age >= self._fills_in:
+            return
+        places: list[tuple[dict[str | int, float], str | int]] = [(shard.current, shard.place(key))]
+        if age > elapsed:  # who was hit since as well has the charge in both windows
+            before = shard.previous
+            places = [(before, shard.entry(before, key)), (shard.current, key)]
+        for times, entry in places:
+            full_at = times.get(entry, now)
+            if full_at > now:
+                times[entry] = max(now, full_at - cost * self._interval)
 
     def _decide(self, key: str, cost: int, now: float) -> tuple[Decided, float, Shard[Any]]:
         shard, _ = self._shard(key, now)

@@ -18,6 +18,7 @@ from asgi_guard.rate_limit.quota import Quota
 from asgi_guard.rate_limit.rule import OnStoreFailure, Rule
 from asgi_guard.rate_limit.store import Store
 from asgi_guard.rate_limit.stores import MEMORY_STORE, close_store, open_store
+from asgi_guard.rate_limit.switch import Switch
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -116,6 +117,8 @@ def rate_limited(
     on_store_failure: OnStoreFailure = "local",
     store_timeout: float = 0.05,
     workers: int = 1,
+    shadow: bool = False,
+    switch: Switch | None = None,
 ) -> RateLimited:
     """Limit how often a client may have a function called: a decorator, and a dependency.
 
@@ -138,6 +141,8 @@ def rate_limited(
             `"admit"`; or `"refuse"`, which raises `StoreUnavailable`, answered with 503.
         store_timeout: Seconds that a decision may wait for the store, above 0; default 0.05.
         workers: Processes that share the store, from 1 up; default 1.
+        shadow: Whether no rule is enforced: all decide and count, and refuse nobody; default False.
+        switch: Turns these limits off and on while the app runs; default None: they are always on.
 
     Raises:
         ConfigurationError: There is no rule, or a setting is wrong.
@@ -160,6 +165,8 @@ def rate_limited(
         on_store_failure=on_store_failure,
         store_timeout=store_timeout,
         workers=workers,
+        shadow=shadow,
+        switch=switch,
     )
 
 

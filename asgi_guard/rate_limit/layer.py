@@ -134,9 +134,9 @@ class RateLimitLayer(Layer):
 
     def admit_socket(self, exchange: Exchange) -> Admission:
         """Charge a handshake as one request, and its messages where there are rules for them."""
-        if self._switch.passes:
-            return None
-        admission = self._admit_by_all(exchange, self._fixed or self._choice.of(exchange.scope))
+        admission: Admission = None
+        if not self._switch.passes:
+            admission = self._admit_by_all(exchange, self._fixed or self._choice.of(exchange.scope))
         if self._messages is None:
             return admission
         if admission is not None:
@@ -204,18 +204,20 @@ class RateLimitLayer(Layer):
             return self._take_in(exchange, applied, hit_all(charges, self._now()))
         due = Due(applied, charges)
         if self._is_local:
-            return self._take_in_all(exchange, due, due.hit(self._now()), is_here=True)
+            return self._take_in_all(exchange, due, self._now())
         return self._ask_store(exchange, due)
 
     def _take_in_all(
-        self, exchange: Exchange, due: Due, answers: Answers, *, is_here: bool = False
+        self, exchange: Exchange, due: Due, began: float, answers: Answers | None = None
     ) -> Admission:
-        decisions, of_shadows = answers
+        """Take in answers of the store, which was asked at that time; or decide in this process."""
+        is_here = answers is None
+        decisions, of_shadows = due.hit(began) if answers is None else answers
         if all_admit(decisions):
             due.count_shadows(of_shadows)
             owed = due.owed(of_shadows)
             if owed:
-                self._settling.begin(exchange, owed, is_here=is_here)
+                self._settling.begin(exchange, owed, began, is_here=is_here)
         return self._take_in(exchange, due.rules, decisions)
 
     def _take_in(
@@ -248,6 +250,7 @@ class RateLimitLayer(Layer):
 
     async def _ask_store(self, exchange: Exchange, due: Due) -> bool:
         outage = self._outages.here()
+        began = self._now()
         answers: Answers | None = None
         if not outage.is_on:
             try:
@@ -260,11 +263,13 @@ class RateLimitLayer(Layer):
             answer = self._without_store(exchange, due)
         elif all_admit(answers[0]):
             due.warm(self._now())
-            answer = self._take_in_all(exchange, due, answers)
+            answer = self._take_in_all(exchange, due, began, answers)
         else:
             if self._returns is not None:
-                self._returns.begin(taken(due.shadow_charges, answers[1]), 0.0, self._timeout)
-            answer = self._take_in_all(exchange, due, answers)
+                self._returns.begin(
+                    taken(due.shadow_charges, answers[1]), self._now() - began, self._timeout
+                )
+            answer = self._take_in_all(exchange, due, began, answers)
         return True if answer is None else await answer
 
     def _without_store(self, exchange: Exchange, due: Due) -> Admission:
@@ -273,5 +278,4 @@ class RateLimitLayer(Layer):
             if rule.mode == "refuse":
                 rule.tally.denied += 1
                 return NO_STORE.refuse(exchange, _SOON)
-        here = due.spares()
-        return self._take_in_all(exchange, here, here.hit(self._now()), is_here=True)
+        return self._take_in_all(exchange, due.spares(), self._now())

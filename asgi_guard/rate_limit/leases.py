@@ -1,5 +1,8 @@
 """Leases: units that a worker has taken from a shared store, to use them without asking again."""
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 from asgi_guard.rate_limit.decision import Decision
 from asgi_guard.rate_limit.store import Charge, Counter
 
@@ -7,6 +10,9 @@ _MOST = 10_000  # leases at once; who finds no room asks for each unit
 _SWEEP = 1.0  # seconds between looking for leases that are used up
 
 _Name = tuple[str, str]
+
+Answer: TypeAlias = tuple[Decision, int]
+"""A decision, and the units that were taken beside it."""
 
 
 class Lease:
@@ -62,6 +68,24 @@ class Leases:
             return 0
         self._asked.add(name)
         return wanted
+
+    def take(
+        self,
+        asked: Sequence[Charge],
+        extras: Sequence[int],
+        answers: Sequence[Answer] | None,
+        now: float,
+    ) -> None:
+        """Keep what was taken, and let others ask for what was not; None where nobody answered."""
+        for place, (counter, key, _) in enumerate(asked):
+            if extras[place]:
+                lease = None
+                if answers is not None:
+                    decision, taken = answers[place]
+                    until = now + (decision.reset if counter.window is None else counter.window)
+                    reset_at = now + decision.reset
+                    lease = Lease(counter, taken, until, decision.remaining, reset_at)
+                self.end(counter.key, key, lease, now)
 
     def end(self, counter: str, key: str, lease: Lease | None, now: float) -> None:
         """Take note of the answer; None where there was none."""

@@ -1,9 +1,11 @@
 """Rate limiting without HTTP."""
 
 from asgi_guard._checks import check_count
+from asgi_guard.errors import ConfigurationError, Withheld
+from asgi_guard.keys import bounded
 from asgi_guard.rate_limit.algorithms import Algorithm  # noqa: TC001
 from asgi_guard.rate_limit.decision import Decision
-from asgi_guard.rate_limit.quota import Quota, parse_quota
+from asgi_guard.rate_limit.quota import LARGEST, Quota, parse_quota
 from asgi_guard.rate_limit.store import Store
 from asgi_guard.rate_limit.stores import MEMORY_STORE, close_store, open_store
 
@@ -33,18 +35,20 @@ class RateLimiter:
         """Charge the quota of one key.
 
         Args:
-            key: Whom to charge.
-            cost: Units, a whole number from 0 up; 0 only looks.
+            key: Whom to charge: a string; a long one is kept as its hash.
+            cost: Units, a whole number from 0, which only looks, to 10^15 - 1; default 1.
 
         Returns:
             Whether the hit was admitted, and what is left. Refused hits are not charged.
 
         Raises:
-            ConfigurationError: The cost is out of range.
+            ConfigurationError: The key is no string, or the cost is out of range.
             StoreUnavailable: The store gives no answer.
         """
-        check_count("RateLimiter.hit.cost", cost, least=0)
-        (decision,) = await self._store.hit([(self._counter, key, cost)])
+        if not isinstance(key, str):
+            raise ConfigurationError("RateLimiter.hit.key", Withheld(key), "a string: str(key)")
+        check_count("RateLimiter.hit.cost", cost, least=0, most=LARGEST)
+        (decision,) = await self._store.hit([(self._counter, bounded(key), cost)])
         return decision
 
     async def aclose(self) -> None:

@@ -63,7 +63,8 @@ local function sliding_window(state, count, period, burst, cost, age)
   end
   local fading = math.floor(previous * (1 - elapsed / period))
   local used = fading + current
-  if cost < 0 then
+  local gives = cost < 0 -- which is never refused: a key may be over quota, where that was lowered
+  if gives then
     local charged = math.floor((now - age) / period)
     if charged == window then
       current = math.max(0, current + cost)
@@ -74,7 +75,7 @@ local function sliding_window(state, count, period, burst, cost, age)
     cost = 0
     used = fading + current
   end
-  if used + cost > count then
+  if used + cost > count and not gives then
     local reset, retry = 0, -1
     if used > 0 then
       reset = wait(previous, current, elapsed, period, math.min(used, count) - 1)
@@ -90,25 +91,25 @@ local function sliding_window(state, count, period, burst, cost, age)
   elseif used + cost > 0 then
     reset = period - elapsed
   end
-  return 1, count - used - cost, reset, 0, { window, previous, current + cost }, 2 * period - elapsed
+  return 1, math.max(0, count - used - cost), reset, 0, { window, previous, current + cost }, 2 * period - elapsed
 end
 
 local function fixed_window(state, count, period, burst, cost, age)
   local window = math.floor(now / period)
   local rest = (window + 1) * period - now
-  local used = 0
+  local used, gives = 0, cost < 0
   if state[1] == window then
     used = state[2]
-    if cost < 0 and math.floor((now - age) / period) == window then
+    if gives and math.floor((now - age) / period) == window then
       used = math.max(0, used + cost)
     end
   end
   cost = math.max(0, cost)
-  if used + cost > count then
+  if used + cost > count and not gives then
     return 0, math.max(0, count - used), used > 0 and rest or 0, cost <= count and rest or -1
   end
   local total = used + cost
-  return 1, count - total, total > 0 and rest or 0, 0, { window, total }, rest
+  return 1, math.max(0, count - total), total > 0 and rest or 0, 0, { window, total }, rest
 end
 
 local function tokens(interval, burst, full_in, margin)
@@ -120,14 +121,14 @@ local function tokens(interval, burst, full_in, margin)
 end
 
 local function token_bucket(state, count, period, burst, cost, age)
-  local interval = period / count
-  if cost < 0 and age >= burst * interval then
+  local interval, gives = period / count, cost < 0
+  if gives and age >= burst * interval then
     cost = 0 -- it has filled since
   end
   local margin = math.min(1, interval / 2)
   local full_in = math.max(0, (state[1] or now) - now)
   local missing = full_in + (cost - burst) * interval
-  if missing > margin then
+  if missing > margin and not gives then
     local left, reset = tokens(interval, burst, full_in, margin)
     return 0, left, reset, cost <= burst and missing or -1
   end

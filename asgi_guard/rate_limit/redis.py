@@ -19,7 +19,7 @@ from asgi_guard.errors import ConfigurationError, StoreUnavailable
 from asgi_guard.rate_limit.algorithms import Algorithm
 from asgi_guard.rate_limit.conversation import Conversation
 from asgi_guard.rate_limit.decision import Decision
-from asgi_guard.rate_limit.leases import Lease, Leases
+from asgi_guard.rate_limit.leases import Answer, Lease, Leases
 from asgi_guard.rate_limit.quota import Quota
 from asgi_guard.rate_limit.redis_client import Client, connector, direct, is_unknown_script
 from asgi_guard.rate_limit.store import Charge
@@ -213,37 +213,34 @@ class _Line:
         if not asked:
             return [lease.decision(now) for lease in used if lease is not None]
         extras = [self._extra(charge) for charge in asked]
-        answers: list[_Answer] | None = None
-        try:
-            answers = await self._talk.ask((asked, extras), within)
-        finally:
-            if answers is None or not all(decision.admitted for decision, _ in answers):
-                for lease, (_, _, cost) in zip(used, charges, strict=True):
-                    if lease is not None:
-                        lease.units += cost  # nothing is charged for a refusal
-            self._take(asked, extras, answers)
-        rest = (each._replace(remaining=each.remaining + taken) for each, taken in answers)
+        asking = self._talk.begin((asked, extras), within)
+        # Who is cut off while it asks leaves the units that were taken beside its own to others.
+        asking.add_done_callback(lambda done: self._settle(charges, used, asked, extras, done))
+        await asyncio.wait((asking,))
+        rest = (each._replace(remaining=each.remaining + more) for each, more in asking.result())
         return [next(rest) if lease is None else lease.decision(now) for lease in used]
+
+    def _settle(
+        self,
+        charges: Sequence[Charge],
+        used: Sequence[Lease | None],
+        asked: Sequence[Charge],
+        extras: Sequence[int],
+        done: "asyncio.Future[list[Answer]]",
+    ) -> None:
+        """Take note of an answer, whether or not somebody still waits for it."""
+        has_none = done.cancelled() or done.exception() is not None
+        answers = None if has_none else done.result()
+        if answers is None or not all(decision.admitted for decision, _ in answers):
+            for lease, (_, _, cost) in zip(used, charges, strict=True):
+                if lease is not None:
+                    lease.units += cost  # nothing is charged for a refusal
+        self._leases.take(asked, extras, answers, monotonic())
 
     def _extra(self, charge: Charge) -> int:
         """Return how many units to take beside what is charged."""
         counter, key, cost = charge
         return self._leases.begin(counter.key, key, counter.lease - cost, monotonic())
-
-    def _take(
-        self, asked: Sequence[Charge], extras: Sequence[int], answers: "Sequence[_Answer] | None"
-    ) -> None:
-        """Keep what was taken, and let others ask for what was not."""
-        now = monotonic()
-        for place, (counter, key, _) in enumerate(asked):
-            if extras[place]:
-                lease = None
-                if answers is not None:
-                    decision, taken = answers[place]
-                    until = now + (decision.reset if counter.window is None else counter.window)
-                    reset_at = now + decision.reset
-                    lease = Lease(counter, taken, until, decision.remaining, reset_at)
-                self._leases.end(counter.key, key, lease, now)
 
     async def _ask(self, questions: "Sequence[_Question]") -> list[list[Any]]:
         keys: list[bytes] = []
@@ -270,9 +267,6 @@ class _Line:
 _Question: TypeAlias = tuple[Sequence[Charge], Sequence[int] | None]
 """Charges, and the units to take beside each where a lease is wanted; or the age, in microseconds,
 of what is given back."""
-
-_Answer: TypeAlias = tuple[Decision, int]
-"""A decision, and the units that were taken beside it; without a lease the decision alone."""
 
 
 def _read(numbers: Sequence[int], questions: Sequence[_Question]) -> list[list[Any]]:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
+from asgi_guard.current import running_loop
 from asgi_guard.errors import StoreUnavailable
 from asgi_guard.rate_limit.store import Charge, GivesBack
 
@@ -28,9 +29,11 @@ class Returns:
 
     def begin(self, charges: Sequence[Charge], age: float, within: float) -> None:
         """Give back charges, which are as old as that, within some time; both in seconds."""
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
+        if loop is None or not charges:  # a request may be dropped after its loop has ended
+            return
         tasks = self._tasks.setdefault(loop, set())
-        if charges and len(tasks) < _MOST:
+        if len(tasks) < _MOST:
             task = loop.create_task(self._give_back(charges, age, within))
             tasks.add(task)
             task.add_done_callback(tasks.discard)

@@ -36,15 +36,15 @@ class Settling:
         self._within = within
         self._warned: set[str] = set()
 
-    def begin(self, exchange: Exchange, owed: Owed, *, is_here: bool) -> None:
-        """Settle charges, which were made just now, once the response is out.
+    def begin(self, exchange: Exchange, owed: Owed, began: float, *, is_here: bool) -> None:
+        """Settle charges once the response is out.
 
         Args:
             exchange: The request.
             owed: The charges.
+            began: When they were asked for: an answer takes its time, and a window may end in it.
             is_here: Whether they were made in this process.
         """
-        began = self._now()
 
         def settle(exchange: Exchange) -> None:
             self._settle(outcome(exchange), owed, began, is_here=is_here)
@@ -86,5 +86,5 @@ def outcome(exchange: Exchange) -> int:
     if exchange.accepted:
         return _ACCEPTED
     if exchange.closed:
-        return _CLOSED
+        return exchange.status or _CLOSED
     return exchange.status or (_CLIENT_LEFT if exchange.cancelled else _SERVER_ERROR)

@@ -43,6 +43,19 @@ class Shard(Generic[N]):
         """Return where a key is counted in one of the two windows."""
         return _group(key) if key not in counts and len(counts) >= self.capacity else key
 
+    def lower(self, entry: str | int, by: N, least: N) -> None:
+        """Lower a number of this window; forget it where it comes to the least, if there is room.
+
+        Where there was none, keys are counted in groups already, and would leave theirs for a place
+        that gets free.
+        """
+        counts = self.current
+        left = counts[entry] - by
+        if left > least or len(counts) >= self.capacity:
+            counts[entry] = max(left, least)
+        else:
+            del counts[entry]
+
     def faded(self, key: str) -> N | int:
         """Return what there was for a key in the window before, or 0."""
         counts = self.previous

@@ -6,8 +6,18 @@ from typing import Any
 
 import pytest
 
-from asgi_guard import Breakers, CircuitBreaker, CircuitOpen, ConfigurationError
-from tests.driver import Exchange, connect, get
+from asgi_guard import (
+    Breakers,
+    CircuitBreaker,
+    CircuitOpen,
+    ConfigurationError,
+    Guard,
+    RateLimit,
+    Rule,
+)
+from tests.driver import Exchange, connect, get, hello
+
+PAYMENTS = CircuitBreaker("payments")
 
 
 def refusal(wait: float | None = 7.2) -> CircuitOpen:
@@ -49,6 +59,19 @@ async def test_an_open_circuit_is_503(error: BaseException, wait: str) -> None:
     exchange = await get().run(raising(error))
     assert (exchange.status, exchange.headers["retry-after"]) == (503, wait)
     assert b"payments" not in exchange.body
+
+
+async def test_functions_of_guards_inside_are_answered_for() -> None:
+    """In a stack, the breakers answer for all of it; by hand, for what is inside of them."""
+
+    def looked_up(scope: Any) -> str:
+        raise refusal()
+
+    limit = RateLimit(Rule("5/minute", key=looked_up, name="a"))
+    for app in (Guard(rate_limit=limit, breakers=[PAYMENTS])(hello), Breakers()(limit(hello))):
+        assert (await get().run(app)).status == 503
+    with pytest.raises(CircuitOpen):
+        await get().run(limit(Breakers()(hello)))
 
 
 async def test_without_a_known_wait_none_is_promised() -> None:

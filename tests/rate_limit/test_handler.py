@@ -26,6 +26,7 @@ from asgi_guard import (
     RateLimit,
     Rule,
     StoreUnavailable,
+    Switch,
     rate_limited,
 )
 from asgi_guard.current import CURRENT
@@ -682,6 +683,46 @@ async def test_it_shows_among_the_metrics() -> None:
     assert name % ("denied", 2) in text
 
 
+@pytest.mark.parametrize("kind", ["sync", "async", "thread", "dependency"])
+async def test_a_switch_turns_limits_on_functions_off(kind: str) -> None:
+    """While it is off they are called; then it goes on from where it was."""
+    switch = Switch()
+    limit = rate_limited("1/hour", store=still(), switch=switch)
+
+    async def report() -> None: ...
+
+    def report_sync() -> None: ...
+
+    function: Any = limit if kind == "dependency" else limit(report_sync)
+    if kind == "async":
+        function = limit(report)
+    app = Guard()(calling(partial(asyncio.to_thread, function) if kind == "thread" else function))
+    assert await statuses(app, get(), get()) == [200, 429]
+    switch.off()
+    for request in (get(), get()):
+        assert "ratelimit" not in (await request.run(app)).headers
+        assert request.status == 200
+    switch.on()
+    assert await statuses(app, get()) == [429]
+
+
+async def test_limits_on_functions_can_be_tried_before_they_are_enforced() -> None:
+    """All rules of a function, or one of them; metrics tell whom they would refuse."""
+    named = Rule("1/hour", name="tried"), Rule("2/hour", name="tried too")
+    whole = rate_limited(*named, store=still(), shadow=True)
+    alone = rate_limited(Rule("1/hour", name="alone", shadow=True), "2/hour", store=still())
+    guard = Guard(metrics=Metrics(registry=CollectorRegistry()))
+    assert await statuses(guard(calling(whole(lambda: None))), *(get() for _ in range(4))) == (
+        [200] * 4
+    )
+    app = guard(calling(alone(lambda: None)))
+    assert await statuses(app, get(), get(), get()) == [200, 200, 429]
+    text = (await get("/metrics").run(app)).body.decode()
+    name = 'asgi_guard_rate_limit_decisions_total{decision="shadow_denied",rule="%s"} %.1f'
+    for rule, denied in (("tried", 3), ("tried too", 2), ("alone", 1)):
+        assert name % (rule, denied) in text
+
+
 async def test_redis_is_asked_and_closed(redis_server: RedisServer) -> None:
     """By async functions and those in threads; and all workers share what is counted."""
     first, second = (
@@ -726,6 +767,8 @@ async def _generate_async() -> Any:
         (lambda: rate_limited("5/minute", "5/minute"), "Rule.name"),
         (lambda: rate_limited("5/minute", store="nowhere"), "rate_limited.store"),
         (lambda: rate_limited("5/minute", workers=0), "rate_limited.workers"),
+        (lambda: rate_limited("5/minute", shadow=1), "rate_limited.shadow"),  # type: ignore[arg-type]
+        (lambda: rate_limited("5/minute", switch=True), "rate_limited.switch"),  # type: ignore[arg-type]
         (lambda: rate_limited("5/minute", fields="all"), "rate_limited.fields"),  # type: ignore[arg-type]
         (lambda: rate_limited("5/minute")(_generate), "rate_limited.__call__"),
         (lambda: rate_limited("5/minute")(_generate_async), "rate_limited.__call__"),

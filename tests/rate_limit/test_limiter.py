@@ -1,11 +1,14 @@
 """Rate limiting without HTTP."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from asgi_guard import ConfigurationError, MemoryStore, Quota, RateLimiter
+from asgi_guard import ConfigurationError, Decision, MemoryStore, Quota, RateLimiter
+from asgi_guard.rate_limit.redis import RedisStore
 from asgi_guard.testing import FakeClock
+from tests.stores.redis_server import RedisServer
 
 
 async def test_a_limiter_counts_by_key_and_cost() -> None:
@@ -56,8 +59,36 @@ def test_a_store_is_a_known_url_or_a_store(store: object) -> None:
         RateLimiter("1/hour", store=store)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("cost", [-1, 1.5, "1"])
+@pytest.mark.parametrize("key", [7, None, b"ann", ["secret"]])
+async def test_a_key_is_a_string(key: Any) -> None:
+    """Number 7 could be taken for something else, and Redis has no name for it."""
+    with pytest.raises(ConfigurationError, match=r"RateLimiter\.hit\.key is a \w+ that is not"):
+        await RateLimiter("1/hour").hit(key)
+
+
+async def test_a_wrong_hit_is_nobody_elses(redis_server: RedisServer) -> None:
+    """What travels to Redis together fails together, so it must not get that far."""
+    store = RedisStore(redis_server.url)
+    limiter = RateLimiter("1000/hour", store=store)
+    wrong: Any = [("ann", 1), (7, 1), ("bob", 10**5000), ("cleo", 1)]
+    hits = (limiter.hit(key, cost) for key, cost in wrong)
+    answers = await asyncio.gather(*hits, return_exceptions=True)
+    kinds = [type(answer) for answer in answers]
+    assert kinds == [Decision, ConfigurationError, ConfigurationError, Decision]
+    await store.aclose()
+
+
+async def test_a_long_key_is_kept_as_its_hash() -> None:
+    """Whatever a client has put into it."""
+    store = MemoryStore(clock=FakeClock())
+    limiter = RateLimiter("2/minute", store=store)
+    assert [(await limiter.hit(f"{'x' * 10_000}{end}")).remaining for end in "aab"] == [1, 0, 1]
+    kept = [key for shard in store._tables.popitem()[1].shards for key in shard.current]
+    assert all(isinstance(key, str) and len(key) < 100 for key in kept)
+
+
+@pytest.mark.parametrize("cost", [-1, 1.5, "1", 10**15])
 async def test_a_cost_is_a_whole_number(cost: int) -> None:
-    """No hit gives units back."""
+    """No hit gives units back, and none costs more than a quota can be."""
     with pytest.raises(ConfigurationError, match=r"cost"):
         await RateLimiter("1/hour").hit("ann", cost=cost)

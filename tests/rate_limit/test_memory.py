@@ -108,6 +108,24 @@ async def test_a_flood_frees_no_exhausted_key() -> None:
     assert not decision.admitted
 
 
+@pytest.mark.parametrize("algorithm", ["sliding-window", "token-bucket"])
+async def test_a_place_that_gets_free_lets_nobody_out_of_a_group(algorithm: Algorithm) -> None:
+    """Who shares a counter goes on sharing it, or what it has used would be forgotten."""
+    store = MemoryStore(max_keys=4096, clock=FakeClock(0.0))
+    counter = store.counter("rule", Quota(5, 1000.0), algorithm)
+    refusing = store.counter("refusing", Quota(1, 1000.0))
+    await store.hit([(refusing, "all", 1)])
+    keys = [str(number) for number in range(10_000) if hash(str(number)) & 63 == 0]
+    early, late = keys[:16], keys[16]
+    for key in early:  # whose outcome does not count
+        await store.hit([(counter, key, 1)])
+        await store.give_back([(counter, key, 1)], age=0.0)
+    assert (await store.hit([(counter, late, 5)]))[0].admitted
+    for key in early:
+        await store.hit([(counter, key, 1), (refusing, "all", 1)])
+    assert not (await store.hit([(counter, late, 1)]))[0].admitted
+
+
 async def test_windows_of_shards_do_not_turn_at_once() -> None:
     """So no single hit drops all keys: each window's end drops a sixty-fourth."""
     clock = FakeClock(0.0)

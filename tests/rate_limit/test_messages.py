@@ -58,7 +58,9 @@ class Talking:
 
     def __init__(self, *rules: Rule | str, store: Any = None, app: Any = echo, **more: Any) -> None:
         self.clock = FakeClock(0.0)
-        settings = RateLimit(*rules, store=store or MemoryStore(clock=self.clock), **more)
+        settings = RateLimit(
+            *rules, store=MemoryStore(clock=self.clock) if store is None else store, **more
+        )
         self.layer = RateLimitLayer(settings)
         self.app = Shell(settings, app, [self.layer])
 
@@ -255,6 +257,13 @@ async def test_nobody_sleeps_longer_than_a_minute(naps: list[float]) -> None:
     assert await delayed.echoed("a", "b") == ["a", "b"]
     assert max(naps) == 60
     assert sum(naps) == pytest.approx(3600, abs=0.01)
+
+
+async def test_nobody_asks_again_at_once(naps: list[float]) -> None:
+    """However soon a unit comes: a crowd of messages must not keep the loop to itself."""
+    delayed = Delayed(Rule("1000000/second", burst=1))
+    assert await delayed.echoed("a", "b", "c") == ["a", "b", "c"]
+    assert naps == [0.001, 0.001]
 
 
 async def test_what_can_never_be_admitted_closes(naps: list[float]) -> None:

@@ -1,12 +1,21 @@
 """Charging by outcome: what does not count is given back, and nobody slips through."""
 
 import asyncio
+import gc
 import logging
 from typing import Any
 
 import pytest
 
-from asgi_guard import ConfigurationError, MemoryStore, Quota, RateLimit, Rule, rate_limited
+from asgi_guard import (
+    ConfigurationError,
+    MemoryStore,
+    Quota,
+    RateLimit,
+    Rule,
+    StoreUnavailable,
+    rate_limited,
+)
 from asgi_guard.rate_limit.layer import RateLimitLayer
 from asgi_guard.rate_limit.redis import RedisStore
 from asgi_guard.shell import Shell
@@ -25,12 +34,16 @@ class SlowStore(MemoryStore):
 
 async def by_path(scope: Any, receive: Any, send: Any) -> None:
     """Answer with the status that a path ends with; 0 raises, 1 waits for ever."""
-    status = int(scope["path"].rsplit("/", 1)[1])
+    status = int(scope["path"].rsplit("/", 1)[1].partition("?")[0])
     await asyncio.sleep(0)
     if status == 0:
         raise LookupError
     if status == 1:
         await asyncio.Event().wait()
+    if "denied" in scope["path"]:
+        await send({"type": "websocket.http.response.start", "status": status, "headers": []})
+        await send({"type": "websocket.http.response.body", "body": b""})
+        return
     if scope["type"] == "websocket":
         kind = "websocket.accept" if status == 101 else "websocket.close"
         await send({"type": kind})
@@ -44,7 +57,9 @@ class Served:
 
     def __init__(self, *rules: Rule | str, store: Any = None, **more: Any) -> None:
         self.clock = FakeClock(0.0)
-        settings = RateLimit(*rules, store=store or MemoryStore(clock=self.clock), **more)
+        settings = RateLimit(
+            *rules, store=MemoryStore(clock=self.clock) if store is None else store, **more
+        )
         self.layer = RateLimitLayer(settings)
         self.app = Shell(settings, by_path, [self.layer])
 
@@ -63,9 +78,9 @@ async def test_only_these_outcomes_are_charged(
     store = SlowStore(clock=FakeClock(0.0)) if is_remote else None
     rule = Rule("2/hour", algorithm=algorithm, count_when=count_when)
     served = Served(rule, store=store)
-    for turn in ([200] * 5, [401], [200, 404, 500] * 3, [403]):
-        assert await served.statuses(*turn) == turn
-        await asyncio.sleep(0.01)
+    for status in [200] * 5 + [401] + [200, 404, 500] * 3 + [403]:
+        assert await served.statuses(status) == [status]
+        await asyncio.sleep(0)  # what is given back to a store is on its way
     assert await served.statuses(200, 401) == [429, 429]
 
 
@@ -107,6 +122,33 @@ async def test_a_handshake_has_an_outcome(path: str, status: int, counts: bool) 
     assert await served.statuses(200) == [429 if counts else 200]
 
 
+@pytest.mark.parametrize("status", [401, 404])
+async def test_a_denied_handshake_has_the_status_of_its_denial(status: int) -> None:
+    """Passwords can be tried by websockets as well."""
+    served = Served(Rule("1/hour", name="failed", count_when={401}))
+    assert (await connect(f"/{status}?denied").run(served.app)).status == status
+    assert await served.statuses(200) == [429 if status == 401 else 200]
+
+
+def test_a_request_that_outlives_its_loop_ends_in_peace() -> None:
+    """There is nobody to take units to the store, and what others do at its end goes on."""
+    served = Served(Rule("1/hour", **LOGIN), store=SlowStore(clock=FakeClock(0.0)))
+    request = get("/1")
+    loop = asyncio.new_event_loop()
+    handling = served.app(request.scope, request.receive, request.send)
+
+    async def begin() -> None:
+        waits: Any = handling.send(None)
+        while waits is None or not str(waits).startswith("<Future"):
+            waits = handling.send(None)
+
+    loop.run_until_complete(begin())
+    loop.close()
+    assert any(key.startswith("asgi_guard.") for key in request.scope)
+    handling.close()
+    assert not any(key.startswith("asgi_guard.") for key in request.scope)
+
+
 async def test_a_function_that_fails_charges_and_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -135,6 +177,44 @@ async def test_outcomes_count_on_redis(redis_server: RedisServer, algorithm: Any
     await store.aclose()
 
 
+async def test_a_charge_is_as_old_as_its_question() -> None:
+    """Or it would be looked for in a window that began while the answer was on its way."""
+    ages: list[float] = []
+
+    class FarStore(MemoryStore):
+        async def hit(self, charges: Any, **more: Any) -> Any:
+            decisions = await super().hit(charges, **more)
+            await asyncio.sleep(0.02)
+            return decisions
+
+        async def give_back(self, charges: Any, *, age: float, **more: Any) -> None:
+            ages.append(age)
+
+    served = Served(Rule("1/hour", **LOGIN), store=FarStore(clock=FakeClock(0.0)))
+    assert await served.statuses(200) == [200]
+    await served.layer.aclose()
+    assert ages[0] >= 0.02
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+async def test_outcomes_count_beside_leases(redis_server: RedisServer, algorithm: Any) -> None:
+    """What is given back goes to Redis, for all workers, wherever it was taken from."""
+    quota = Quota(100, LONG)
+    store = RedisStore(redis_server.url)
+    rule = Rule(quota, algorithm=algorithm, lease=10, **LOGIN)
+    served = Served(rule, store=store, store_timeout=5.0)
+    statuses = [200, 401, 200] * 9
+    assert await served.statuses(*statuses) == statuses
+    await served.layer.aclose()
+    counter = store.counter("failed", quota, algorithm)
+    (decision,) = await store.hit([(counter, "192.0.2.1", 0)], within=5.0)
+    assert decision.remaining == 100 - 9
+    together = await asyncio.gather(*(get("/401").run(served.app) for _ in range(150)))
+    assert sum(each.status == 401 for each in together) in range(91 - 9, 92)
+    await served.layer.aclose()
+    await store.aclose()
+
+
 async def test_outcomes_count_while_the_store_is_out() -> None:
     """In the counters of this process."""
     store = RedisStore("redis://127.0.0.1:1")
@@ -142,6 +222,89 @@ async def test_outcomes_count_while_the_store_is_out() -> None:
     assert await served.statuses(200, 200, 401, 200) == [200, 200, 401, 429]
     await served.layer.aclose()
     await store.aclose()
+
+
+class ShakyStore(MemoryStore):
+    """Counters that can be out, and never get to the end of giving back where they hang."""
+
+    is_out = False
+    hangs = False
+    returns = 0
+
+    async def hit(self, charges: Any, **more: Any) -> Any:
+        """Charge counters, unless they are out."""
+        if self.is_out:
+            raise StoreUnavailable("gone")
+        return await super().hit(charges, **more)
+
+    async def give_back(self, charges: Any, **more: Any) -> None:
+        """Undo charges, unless they are out."""
+        self.returns += 1
+        if self.is_out:
+            raise StoreUnavailable("gone")
+        if self.hangs:
+            await asyncio.Event().wait()
+        await super().give_back(charges, **more)
+
+
+async def test_what_counts_is_known_here_when_the_store_goes_out() -> None:
+    """Once each, and only what counts."""
+    store = ShakyStore(clock=FakeClock(0.0))
+    served = Served(Rule("4/hour", **LOGIN), store=store)
+    assert await served.statuses(401, 200) == [401, 200]
+    store.is_out = True
+    assert await served.statuses(401, 200, 401, 200, 401, 401) == [401, 200, 401, 200, 401, 429]
+    await served.layer.aclose()
+
+
+async def test_what_is_given_back_here_leaves_the_window_it_was_charged_in() -> None:
+    """A request may take longer than its window."""
+    served = Served(Rule("2/100 seconds", **LOGIN))
+    slow = asyncio.ensure_future(get("/1").run(served.app))
+    await asyncio.sleep(0)
+    served.clock.advance(100.0)
+    assert await served.statuses(401) == [401]
+    slow.cancel()
+    await asyncio.gather(slow, return_exceptions=True)
+    assert await served.statuses(401, 401) == [401, 429]
+
+
+async def test_returns_are_so_many_and_no_longer_than_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A store that does not answer gets no heap of them, and the app can shut down."""
+    monkeypatch.setattr("asgi_guard.rate_limit.returns._MOST", 2)
+    store = ShakyStore(clock=FakeClock(0.0))
+    store.hangs = True
+    served = Served(Rule("9/hour", **LOGIN), store=store, store_timeout=0.2)
+    assert await served.statuses(200, 200, 200, 200, 200) == [200] * 5
+    await asyncio.sleep(0)
+    assert store.returns == 2
+    async with asyncio.timeout(5):
+        await served.layer.aclose()
+    assert await served.statuses(401, 401, 401, 401, 401) == [401] * 4 + [429]
+    gc.collect()
+    assert not caplog.records
+
+
+async def test_a_shadow_gives_nothing_back_that_it_would_have_refused() -> None:
+    """It has charged nothing for it."""
+    served = Served(Rule("1/hour", shadow=True, **LOGIN))
+    await served.statuses(401, 200, 401)
+    (counts,) = served.layer.snapshot()
+    assert (counts.allowed, counts.shadow_denied) == (1, 2)
+
+
+async def test_a_return_that_fails_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    """Its units fade."""
+    store = ShakyStore(clock=FakeClock(0.0))
+    served = Served(Rule("9/hour", **LOGIN), store=store)
+    assert await served.statuses(200) == [200]
+    store.is_out = True
+    await served.layer.aclose()
+    gc.collect()
+    assert store.returns == 1
+    assert not caplog.records
 
 
 async def later(status: int) -> bool:

@@ -18,6 +18,7 @@ from asgi_guard import (
     Rule,
     StoreUnavailable,
 )
+from asgi_guard.rate_limit.algorithms import Algorithm
 from asgi_guard.rate_limit.redis import RedisStore
 from tests.driver import get, hello
 from tests.stores.redis_server import RedisServer
@@ -284,4 +285,22 @@ async def test_periods_that_are_nearly_alike_are_not(redis_server: RedisServer) 
     long = store.counter("long", Quota(1, 3e9, burst=10**8), "token-bucket")
     (decision,) = await store.hit([(long, "a", 10**7)])
     assert decision.admitted
+    await store.aclose()
+
+
+@pytest.mark.parametrize("algorithm", ["sliding-window", "fixed-window", "token-bucket"])
+async def test_a_key_over_quota_gets_units_back_too(
+    redis_server: RedisServer, algorithm: Algorithm
+) -> None:
+    """As when the quota was lowered meanwhile."""
+    store = RedisStore(redis_server.url)
+    is_bucket = algorithm == "token-bucket"
+    high = store.counter("rule", Quota(50, LONG.period), algorithm)
+    lower = Quota(50 if is_bucket else 10, LONG.period, 10 if is_bucket else None)
+    low = store.counter("rule", lower, algorithm)
+    await store.hit([(high, "ann", 45)], within=5.0)
+    for _ in range(2):  # of which the first leaves it over quota
+        await store.give_back([(low, "ann", 20)], age=0.0, within=5.0)
+    (decision,) = await store.hit([(low, "ann", 0)], within=5.0)
+    assert decision.remaining == 5
     await store.aclose()

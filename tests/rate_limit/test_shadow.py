@@ -7,8 +7,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from asgi_guard import ConfigurationError, Guard, MemoryStore, Metrics, Quota, RateLimit, Rule
+from asgi_guard.keys import path
 from asgi_guard.rate_limit.redis import RedisStore
 from asgi_guard.rate_limit.running import RuleTally, RunningRule
+from asgi_guard.shell import Shell
 from asgi_guard.testing import FakeClock
 from tests.driver import connect, get, hello
 from tests.rate_limit.limiting import Limited, on_redis
@@ -92,6 +94,42 @@ async def test_what_is_refused_charges_no_shadow(store: Any) -> None:
     await asyncio.sleep(0.01)
     assert await limited.statuses(get(), get(), get()) == [200] * 3
     assert shadowed(limited) == [(3, 0, 1), (1, 8, 0)]
+
+
+class LateStore(MemoryStore):
+    """Counters that take a while to give back."""
+
+    async def give_back(self, charges: Any, **more: Any) -> None:
+        """Undo charges, later."""
+        await asyncio.sleep(0.01)
+        await super().give_back(charges, **more)
+
+
+async def test_shadows_of_messages_get_back_what_is_theirs_before_the_end() -> None:
+    """What is on its way when the app shuts down arrives, while the store is still there."""
+    store = LateStore(clock=FakeClock(0.0))
+    messages = [
+        Rule("2/hour", key=path, name="shadow", shadow=True),
+        Rule("1/hour", key=path, name="enforced"),
+    ]
+    limited = Limited(messages=messages, on_excess="drop", store=store)
+    exchange = connect()
+    for _ in range(3):
+        exchange.say({"type": "websocket.receive", "text": "hello"})
+    exchange.say({"type": "websocket.disconnect", "code": 1001})
+    settings = limited.layer.settings
+    await exchange.run(Shell(settings, listen, [limited.layer]))
+    await limited.layer.aclose()
+    counter = store.counter("shadow", Quota(2, 3600.0))
+    (decision,) = await store.hit([(counter, "/", 0)])
+    assert decision.remaining == 1
+
+
+async def listen(scope: Any, receive: Any, send: Any) -> None:
+    """Listen until the client leaves."""
+    await send({"type": "websocket.accept"})
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
 
 
 async def test_enforced_rules_stay_all_or_nothing() -> None:
@@ -191,6 +229,39 @@ async def test_units_leave_the_window_they_were_charged_in() -> None:
     assert (await store.hit([(counter, key, 1)]))[0].remaining == 0
     await store.give_back([(counter, key, 2)], age=100.0)
     assert (await store.hit([(counter, key, 0)]))[0].remaining == 2
+
+
+@pytest.mark.parametrize(
+    ("age", "cost", "left"), [(20.0, 8, 10), (5.0, 2, 4)], ids=["before", "since"]
+)
+async def test_a_bucket_gets_back_what_was_taken_around_a_boundary(
+    age: float, cost: int, left: int
+) -> None:
+    """Tokens are in the bucket again, on whichever side of a boundary they were taken."""
+    store = MemoryStore(clock=FakeClock(0.0))
+    counter = store.counter("rule", Quota(10, 100.0), "token-bucket")
+    key = next(str(n) for n in range(10_000) if hash(str(n)) & 63 == 0)  # whose windows begin at 0
+    store.clock.advance(90.0)  # type: ignore[attr-defined]
+    await store.hit([(counter, key, 8)])
+    store.clock.advance(15.0)  # type: ignore[attr-defined]
+    await store.hit([(counter, key, 2)])
+    store.clock.advance(5.0)  # type: ignore[attr-defined]
+    await store.give_back([(counter, key, cost)], age=age)
+    (decision,) = await store.hit([(counter, key, 0)])
+    assert decision.remaining == left
+
+
+async def test_a_bucket_that_was_not_hit_since_gets_it_back_as_well() -> None:
+    """Its entry is that of the window before."""
+    store = MemoryStore(clock=FakeClock(0.0))
+    counter = store.counter("rule", Quota(10, 100.0), "token-bucket")
+    key = next(str(n) for n in range(10_000) if hash(str(n)) & 63 == 0)
+    store.clock.advance(90.0)  # type: ignore[attr-defined]
+    await store.hit([(counter, key, 10)])
+    store.clock.advance(20.0)  # type: ignore[attr-defined]
+    await store.give_back([(counter, key, 5)], age=20.0)
+    (decision,) = await store.hit([(counter, key, 0)])
+    assert decision.remaining == 7
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

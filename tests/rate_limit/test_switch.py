@@ -73,6 +73,29 @@ async def test_a_store_is_not_asked_while_it_is_off(redis_server: RedisServer) -
     await limited.layer._store.aclose()  # type: ignore[attr-defined]
 
 
+async def test_who_connects_while_it_is_off_is_limited_when_it_is_on_again() -> None:
+    """A websocket may stay open for days."""
+    switch = Switch()
+    limiting = RateLimit("1/hour", messages=["2/hour"], switch=switch)
+    came: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while not came or came[-1] == "websocket.receive":
+            if len(came) == 3:
+                switch.on()
+            came.append((await receive())["type"])
+
+    exchange = connect()
+    for _ in range(7):
+        exchange.say({"type": "websocket.receive", "text": "hello"})
+    exchange.say({"type": "websocket.disconnect", "code": 1001})
+    switch.off()
+    await exchange.run(limiting(app))
+    assert came == ["websocket.receive"] * 5 + ["websocket.disconnect"]
+
+
 async def test_it_may_be_thrown_from_a_thread() -> None:
     """An operator's console, say."""
     switch = Switch()
