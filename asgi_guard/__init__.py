@@ -21,6 +21,7 @@ from asgi_guard.health.guard import Health
 from asgi_guard.keys import client_ip, combine, connection, header, path, user
 from asgi_guard.metrics.guard import Metrics
 from asgi_guard.proxies import TrustedProxies
+from asgi_guard.rate_limit.ban import Ban
 from asgi_guard.rate_limit.decision import Decision
 from asgi_guard.rate_limit.guard import RateLimit
 from asgi_guard.rate_limit.handler import rate_limited
@@ -32,6 +33,7 @@ from asgi_guard.rate_limit.store import Charge, Store
 from asgi_guard.rate_limit.switch import Switch
 
 __all__ = [
+    "Ban",
     "BreakerSnapshot",
     "BreakerState",
     "Breakers",

@@ -39,6 +39,7 @@ class Plan:
         self.plain: tuple[RunningRule, ...] | None = None if asks else plain
         alone = is_local and not asks and not self.spared and len(plain) == 1
         alone = alone and plain[0].enforced == 1 and plain[0].count_when is None
+        alone = alone and not plain[0].bans
         self.only: RunningRule | None = plain[0] if alone else None
 
 
