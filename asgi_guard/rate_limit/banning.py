@@ -87,7 +87,7 @@ class BanningCounter(MemoryCounter):
         rest = self._records.rest(key, now)
         if rest:
             return Banned(*while_banned(self.plain.look(key, cost, now), rest))
-        return self._count(self.plain.hit(key, cost, now), key, cost, now)
+        return self._settle(self.plain.hit(key, cost, now), key, cost, now)
 
     def look(self, key: str, cost: int, now: float) -> Decided:
         """Decide, and charge nothing; what is refused with a cost counts as much as a hit."""
@@ -95,7 +95,7 @@ class BanningCounter(MemoryCounter):
         decided = self.plain.look(key, cost, now)
         if rest:
             return Banned(*while_banned(decided, rest))
-        return self._count(decided, key, cost, now)
+        return self._settle(decided, key, cost, now)
 
     def take_back(self, key: str, cost: int, now: float) -> None:
         """Undo a charge of the same moment."""
@@ -105,7 +105,7 @@ class BanningCounter(MemoryCounter):
         """Undo a charge of some time ago; bans stay."""
         self.plain.give_back(key, cost, age, now)
 
-    def _count(self, decided: Decided, key: str, cost: int, now: float) -> Decided:
+    def _settle(self, decided: Decided, key: str, cost: int, now: float) -> Decided:
         if decided[0] or not cost:
             return decided
         lasts = self._records.refused(key, now)

@@ -2,7 +2,7 @@
 
 from asgi_guard._checks import check_count
 from asgi_guard.rate_limit.algorithms import Algorithm  # noqa: TC001
-from asgi_guard.rate_limit.ban import Ban  # noqa: TC001
+from asgi_guard.rate_limit.ban import Ban
 from asgi_guard.rate_limit.decision import Decision
 from asgi_guard.rate_limit.quota import Quota, parse_quota
 from asgi_guard.rate_limit.rule import Rule

@@ -216,7 +216,7 @@ class Rule:
             raise ConfigurationError(
                 "Rule.lease",
                 self.lease,
-                "0 where ban= is given: who has units on lease does not ask whether a key is banned",
+                "0 where ban= is given: who has units on lease does not ask who is banned",
             )
 
     @property

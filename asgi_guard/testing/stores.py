@@ -26,8 +26,8 @@ Need: TypeAlias = Literal["atomic", "sub-second", "bans"]
 """What a check takes for granted, and stores with weaker guarantees do not have.
 
 `atomic`: hits at the same time, on one counter or several, are decided as if one came after the
-other. `sub-second`: periods may be fractions of a second. `bans`: `keeps_bans` is true of the store,
-and its `counter` takes a `ban=`.
+other. `sub-second`: periods may be fractions of a second. `bans`: `keeps_bans` is true of the
+store, and its `counter` takes a `ban=`.
 """
 
 _LONG = 1_200_000.0  # so long that no window of anybody's clock ends meanwhile
@@ -43,8 +43,8 @@ def store_checks(
     Args:
         algorithms: What the store can count by; at least one.
         without: What the store does not have, of `"atomic"`, `"sub-second"` and `"bans"`: the
-            checks that need it, as `STORE_CHECK_NEEDS` tells, are left out. Assert in your tests which they
-            are, so that no check of a newer version is left out unseen. Default: nothing.
+            checks that need it, as `STORE_CHECK_NEEDS` tells, are left out. Assert in your tests
+            which they are, so that none of a newer version is left out unseen. Default: nothing.
     """
     return [
         (f"{check.__name__}-{algorithm}", check, algorithm)
