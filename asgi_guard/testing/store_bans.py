@@ -124,13 +124,26 @@ async def bans_for_longer_each_time(store: Store, algorithm: Algorithm) -> None:
 
 
 async def counts_refusals_anew(store: Store, algorithm: Algorithm) -> None:
-    """After the seconds in which they have to come; what only looks is none of them."""
+    """After the seconds in which they have to come, from the first one after a ban on."""
     banning = _Banning(store, algorithm, Ban(3, within=0.2), Quota(1, _LONG))
     await banning.hits(3)
     await asyncio.sleep(0.2 + _CLOCK_STEP)
-    for _ in range(5):
-        await banning.hit(0)
     assert not (await banning.hit()).banned
+    banning = _Banning(store, algorithm, Ban(2, within=0.6, lasts=_SHORT), Quota(1, _LONG))
+    assert (await banning.hits(3))[-1].banned
+    for pause, is_banned in ((0.4, False), (0.3, True)):
+        await asyncio.sleep(pause)
+        assert (await banning.hit()).banned is is_banned
+
+
+async def counts_no_look(store: Store, algorithm: Algorithm) -> None:
+    """What only looks is no refusal, also where more is used than the quota holds by now."""
+    ban = Ban(2)
+    wide = _Banning(store, algorithm, ban, Quota(3, _LONG))
+    await wide.hits(3)
+    tight = _Banning(store, algorithm, ban, Quota(1, _LONG), wide.rule)
+    assert [(await tight.hit(0)).banned for _ in range(5)] == [False] * 5
+    assert [each.banned for each in await tight.hits(2)] == [False, True]
 
 
 async def charges_nothing_for_who_is_banned(store: Store, algorithm: Algorithm) -> None:
@@ -167,6 +180,7 @@ BAN_CHECKS: tuple[BanCheck, ...] = (
     waits_for_ban_and_quota,
     bans_for_longer_each_time,
     counts_refusals_anew,
+    counts_no_look,
     charges_nothing_for_who_is_banned,
     counts_a_refusal_that_others_share,
 )

@@ -95,13 +95,14 @@ def test_what_storages_of_limits_are_not_asked() -> None:
         "charges_nothing_for_who_is_banned",
         "counts_a_refusal_that_others_share",
         "counts_in_any_size",
+        "counts_no_look",
         "counts_refusals_anew",
         "ends_a_ban_when_it_was_told",
         "forgets_what_is_over",
         "tells_how_long_to_wait",
         "waits_for_ban_and_quota",
     }
-    assert len(IN_LIMITS) == 3 * (len(STORE_CHECKS) - 13)
+    assert len(IN_LIMITS) == 3 * (len(STORE_CHECKS) - 14)
     assert len(CHECKS) == 3 * len(STORE_CHECKS)
 
 
