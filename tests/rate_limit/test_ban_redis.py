@@ -96,6 +96,27 @@ async def test_the_server_forgets_what_matters_no_more(server: RedisServer) -> N
     await store.aclose()
 
 
+async def test_a_refusal_after_a_ban_keeps_its_memory(server: RedisServer) -> None:
+    """For as long as it lasted, from that refusal on."""
+    store = RedisStore(server.url, prefix="keeps")
+    counter = store.counter("r", LONG, ban=Ban(2, within=10.0, lasts=50.0))
+    for _ in range(4):
+        await store.hit([(counter, "ann", 1)])
+    name = "{keeps}:r:ban:ann"
+    with server.control() as control:
+        numbers: Any = control.get(name)
+        began, refusals, until, lasts, _ = map(float, numbers.split())
+        over = (began, refusals, until - 60e6, lasts, until - 60e6 + lasts)
+        control.set(name, " ".join(f"{each:.17g}" for each in over))
+    await store.hit([(counter, "ann", 1)])
+    with server.control() as control:
+        numbers = control.get(name)
+    began, refusals, _, lasts, forgiven_at = map(float, numbers.split())
+    assert (refusals, lasts, forgiven_at - began) == (1.0, 50e6, 50e6)
+    assert 49_000 < keys(server)[name] <= 50_002
+    await store.aclose()
+
+
 async def test_rules_without_a_ban_send_no_more(server: RedisServer) -> None:
     """The same numbers as ever, and a key each."""
     store = RedisStore(server.url, prefix="plain")
