@@ -21,6 +21,7 @@ from asgi_guard.health.guard import Health
 from asgi_guard.keys import client_ip, combine, connection, header, path, user
 from asgi_guard.metrics.guard import Metrics
 from asgi_guard.proxies import TrustedProxies
+from asgi_guard.rate_limit.ban import Ban
 from asgi_guard.rate_limit.decision import Decision
 from asgi_guard.rate_limit.guard import RateLimit
 from asgi_guard.rate_limit.handler import rate_limited
@@ -33,6 +34,7 @@ from asgi_guard.rate_limit.switch import Switch
 from asgi_guard.swappable import Swappable
 
 __all__ = [
+    "Ban",
     "BreakerSnapshot",
     "BreakerState",
     "Breakers",

@@ -36,6 +36,12 @@ RATE_LIMIT_DECISIONS = Metric(
     "Requests a rule allowed, denied, or would have denied, or that were exempt from it.",
     ("rule", "decision"),
 )
+RATE_LIMIT_BANS = Metric(
+    "asgi_guard_rate_limit_bans_total",
+    "counter",
+    "Bans a rule began after repeated refusals, or would have begun.",
+    ("rule",),
+)
 CONCURRENCY_LIMIT = Metric(
     "asgi_guard_concurrency_limit", "gauge", "Permits there are.", ("limiter",)
 )

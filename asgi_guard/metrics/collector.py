@@ -113,6 +113,7 @@ def _rate_limit(tally: Tally, rules: Iterable[RuleCounts]) -> None:
         tally.add(
             catalogue.RATE_LIMIT_DECISIONS, (counts.rule, "shadow_denied"), counts.shadow_denied
         )
+        tally.add(catalogue.RATE_LIMIT_BANS, (counts.rule,), counts.bans)
 
 
 def _concurrency(tally: Tally, stacks: Iterable[Parts]) -> None:

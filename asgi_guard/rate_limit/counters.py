@@ -42,7 +42,7 @@ class MemoryCounter(ABC):
 
     @abstractmethod
     def look(self, key: str, cost: int, now: float) -> Decided:
-        """Decide, and charge nothing."""
+        """Decide, and charge nothing; with a cost above 0, only for a hit that is refused."""
 
     @abstractmethod
     def take_back(self, key: str, cost: int, now: float) -> None:

@@ -19,6 +19,28 @@ class Decision(NamedTuple):
     reset: float
     retry_after: float | None
 
+    @property
+    def banned(self) -> bool:
+        """Whether the key is banned, which is why the hit was refused."""
+        return False
+
+
+class Banned(Decision):
+    """A refusal of a key that is banned; `retry_after` says until when."""
+
+    __slots__ = ()
+
+    @property
+    def banned(self) -> bool:
+        """Whether the key is banned: it is."""
+        return True
+
+
+class BanBegun(Banned):
+    """The refusal that begins a ban."""
+
+    __slots__ = ()
+
 
 Decided: TypeAlias = tuple[bool, int, float, float | None]
 """What a `Decision` holds, as a plain tuple: it is made for every rule of every request."""

@@ -6,11 +6,11 @@ from typing import TypeAlias
 
 from asgi_guard.rate_limit.decision import Decided
 from asgi_guard.rate_limit.memory import hit_all
-from asgi_guard.rate_limit.running import RunningRule
+from asgi_guard.rate_limit.running import RunningRule, count_ban
 from asgi_guard.rate_limit.store import Charge, Store
 
 Answers: TypeAlias = tuple[Sequence[Decided], Sequence[Decided]]
-"""The decisions of enforced rules, and those of shadow rules; none of these where those refuse."""
+"""The decisions of enforced rules, and those of shadow rules; these may lack where those refuse."""
 
 
 class Due:
@@ -66,15 +66,18 @@ class Due:
         for rule, (_, key, cost) in zip(
             (*self.rules, *self.shadows), (*self.charges, *self.shadow_charges), strict=True
         ):
-            if rule.spare is not None and rule.count_when is None:
-                rule.spare.hit(key, cost, now)
+            if rule.warmed is not None and rule.count_when is None:
+                rule.warmed.hit(key, cost, now)
 
     def hit(self, now: float) -> Answers:
         """Charge counters of this process."""
         decided = hit_all(self.charges, now)
-        if not all_admit(decided):
-            return decided, ()
-        return decided, [counter.hit(key, cost, now) for counter, key, cost in self.shadow_charges]
+        charges = self.shadow_charges
+        if all_admit(decided):
+            return decided, [counter.hit(key, cost, now) for counter, key, cost in charges]
+        if any(rule.bans for rule in self.shadows):  # what they refuse as well counts for a ban
+            return decided, [counter.look(key, cost, now) for counter, key, cost in charges]
+        return decided, ()
 
     async def ask(self, store: Store, within: float, *, at_once: bool) -> Answers:
         """Charge counters of a store.
@@ -112,13 +115,20 @@ class Due:
         pairs += [(rule, charge) for rule, charge, decided in shadows if decided[0]]
         return [(rule, charge) for rule, charge in pairs if rule.count_when and charge[2]]
 
+    def count_bans(self, decisions: Sequence[Decided]) -> None:
+        """Count the bans that shadow rules would have begun for a request that was refused."""
+        # What was not asked has no decision.
+        for rule, decided in zip(self.shadows, decisions, strict=False):
+            count_ban(rule, decided)
+
     def count_shadows(self, decisions: Sequence[Decided]) -> None:
         """Count what shadow rules have decided of a request that was admitted."""
-        for rule, (admitted, *_) in zip(self.shadows, decisions, strict=True):
-            if admitted:
+        for rule, decided in zip(self.shadows, decisions, strict=True):
+            if decided[0]:
                 rule.tally.allowed += 1
             else:
                 rule.tally.shadow_denied += 1
+                count_ban(rule, decided)
 
 
 def all_admit(decisions: Sequence[Decided]) -> bool:

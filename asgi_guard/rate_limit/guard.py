@@ -174,6 +174,12 @@ def _message_rules(messages: object, on_excess: object) -> tuple[Rule, ...]:
         raise ConfigurationError(
             "RateLimit.messages", messages, "rules without count_when=: messages have no outcome"
         )
+    if on_excess == "delay" and any(each.ban is not None for each in rules):
+        raise ConfigurationError(
+            "RateLimit.on_excess",
+            on_excess,
+            "'close' or 'drop' where a rule for messages has a ban=: what is delayed is no refusal",
+        )
     return tuple(
         each if each.name else replace(each, name=f"{each.label} messages") for each in rules
     )

@@ -218,6 +218,8 @@ class RateLimitLayer(Layer):
             owed = due.owed(of_shadows)
             if owed:
                 self._settling.begin(exchange, owed, began, is_here=is_here)
+        else:
+            due.count_bans(of_shadows)
         return self._take_in(exchange, due.rules, decisions)
 
     def _take_in(

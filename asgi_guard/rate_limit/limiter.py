@@ -4,8 +4,11 @@ from asgi_guard._checks import check_count
 from asgi_guard.errors import ConfigurationError, Withheld
 from asgi_guard.keys import bounded
 from asgi_guard.rate_limit.algorithms import Algorithm  # noqa: TC001
+from asgi_guard.rate_limit.ban import Ban
 from asgi_guard.rate_limit.decision import Decision
 from asgi_guard.rate_limit.quota import LARGEST, Quota, parse_quota
+from asgi_guard.rate_limit.rule import Rule
+from asgi_guard.rate_limit.running import open_counter
 from asgi_guard.rate_limit.store import Store
 from asgi_guard.rate_limit.stores import MEMORY_STORE, close_store, open_store
 
@@ -18,18 +21,27 @@ class RateLimiter:
         store: `"memory://"` (the default) for a store of its own, the URL of a Redis or, with
             `async+` before it, of another storage that `limits` knows, or a store to share;
             limiters of the same quota in the same store share their counters.
+        ban: What becomes of keys that are refused again and again, such as `Ban(after=10)`, whose
+            refusals have a decision that is `banned`; default None: nothing.
 
     Raises:
         ConfigurationError: The quota or the store is wrong.
     """
 
-    def __init__(self, quota: str | Quota, *, store: str | Store = MEMORY_STORE) -> None:
+    def __init__(
+        self,
+        quota: str | Quota,
+        *,
+        store: str | Store = MEMORY_STORE,
+        ban: Ban | None = None,
+    ) -> None:
         parsed = parse_quota("RateLimiter.quota", quota)
         self._store = open_store("RateLimiter.store", store)
         self._owns_store = isinstance(store, str)
         name = f"{parsed.count}/{parsed.period!r}s"
         algorithm: Algorithm = "sliding-window" if parsed.burst is None else "token-bucket"
-        self._counter = self._store.counter(name, parsed, algorithm)
+        rule = Rule(parsed, name=name, algorithm=algorithm, ban=ban)
+        self._counter = open_counter(self._store, rule, workers=1)
 
     async def hit(self, key: str, cost: int = 1) -> Decision:
         """Charge the quota of one key.

@@ -1,12 +1,14 @@
 """The in-process store: exact within one process, O(1) per hit, bounded, and never swept."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from asgi_guard._checks import check_clock, check_count
 from asgi_guard._clock import Clock, monotonic
 from asgi_guard.errors import ConfigurationError
 from asgi_guard.rate_limit.algorithms import Algorithm
+from asgi_guard.rate_limit.ban import Ban
+from asgi_guard.rate_limit.banning import BanningCounter, Records
 from asgi_guard.rate_limit.counters import (
     BucketCounter,
     FixedCounter,
@@ -23,6 +25,7 @@ _COUNTERS: dict[str, type[MemoryCounter]] = {
     "fixed-window": FixedCounter,
     "token-bucket": BucketCounter,
 }
+_SHARE_OF_RECORDS = 10  # a record of refusals takes as much as four entries
 
 
 class MemoryStore:
@@ -37,6 +40,9 @@ class MemoryStore:
             and each has a place for a sixty-fourth of the keys. When that is full, keys that are
             new share counters in groups until the window moves on, so plan for three times the
             keys you expect in a period; no key that is being counted is ever forgotten.
+            A rule with a ban watches a tenth as many keys beside, of those that it refuses: when
+            there are as many, keys that are new are refused, but not banned, until others are
+            forgiven.
         clock: A callable returning seconds that never run backwards; default `time.monotonic`.
 
     Attributes:
@@ -46,17 +52,34 @@ class MemoryStore:
         ConfigurationError: `max_keys` is out of range.
     """
 
+    keeps_bans: ClassVar[bool] = True
+    """Keys may be banned after repeated refusals."""
+
     def __init__(self, *, max_keys: int = 1_000_000, clock: Clock = monotonic) -> None:
         check_count("MemoryStore.max_keys", max_keys, least=4096)
         check_clock("MemoryStore.clock", clock)
         self.clock: Clock = clock
         self._most_keys = max_keys
         self._tables: dict[tuple[str, str, float], Table[Any]] = {}
+        self._records: dict[tuple[str, Ban], Records] = {}
 
     def counter(
-        self, rule: str, quota: Quota, algorithm: Algorithm = "sliding-window"
+        self,
+        rule: str,
+        quota: Quota,
+        algorithm: Algorithm = "sliding-window",
+        *,
+        ban: Ban | None = None,
     ) -> MemoryCounter:
-        """Return the counter of a rule; see `Store.counter`."""
+        """Return the counter of a rule; see `Store.counter`.
+
+        Args:
+            rule: As there.
+            quota: As there.
+            algorithm: As there.
+            ban: What becomes of keys that are refused again and again; default None: nothing. It
+                belongs to the name of the rule, whatever its quota is.
+        """
         kind = _COUNTERS.get(algorithm)
         if kind is None:
             raise ConfigurationError(
@@ -69,7 +92,12 @@ class MemoryStore:
             self._forget(now)
             made: Table[Any] = Table(now, kind.window(quota), self._most_keys)
             table = self._tables.setdefault(name, made)  # another thread may have been quicker
-        return kind(quota, table)
+        plain = kind(quota, table)
+        return plain if ban is None else BanningCounter(plain, self._records_of(rule, ban))
+
+    def _records_of(self, rule: str, ban: Ban) -> Records:
+        made = Records(ban, self._most_keys // _SHARE_OF_RECORDS)
+        return self._records.setdefault((rule, ban), made)
 
     async def hit(
         self,
@@ -78,7 +106,10 @@ class MemoryStore:
         within: float | None = None,  # noqa: ARG002 - it answers at once
     ) -> Sequence[Decision]:
         """Charge all counters, or none of them if one refuses."""
-        return [Decision(*decided) for decided in hit_all(charges, self.clock())]
+        return [
+            decided if isinstance(decided, Decision) else Decision(*decided)
+            for decided in hit_all(charges, self.clock())
+        ]
 
     async def give_back(
         self,
@@ -93,14 +124,19 @@ class MemoryStore:
             counter.give_back(key, cost, age, now)
 
     def __len__(self) -> int:
-        """Return the number of entries kept, in all rules and both windows."""
-        return sum(len(shard) for table in self._tables.values() for shard in table.shards)
+        """Return the number of entries kept, in all rules and both windows, and of records."""
+        entries = sum(len(shard) for table in self._tables.values() for shard in table.shards)
+        return entries + sum(map(len, self._records.values()))
 
     def _forget(self, now: float) -> None:
         """Drop the tables of rules that are gone, once nothing in them matters any more."""
         for name, table in list(self._tables.items()):
             if table.is_spent(now):
                 del self._tables[name]
+        rules = {rule for rule, _, _ in self._tables}
+        for rule, ban in list(self._records):
+            if rule not in rules:
+                del self._records[rule, ban]
 
 
 def hit_all(charges: Sequence[Charge], now: float) -> list[Decided]:

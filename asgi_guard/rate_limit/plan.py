@@ -40,7 +40,9 @@ class Plan:
         asks = len(plain) < len(self.rules) or (asks_first and bool(self.rules))
         self.plain: tuple[RunningRule, ...] | None = None if asks else plain
         at_once = is_local and not asks and not self.spared
-        at_once &= all(rule.enforced == 1 and rule.count_when is None for rule in plain)
+        at_once &= all(
+            rule.enforced == 1 and rule.count_when is None and not rule.bans for rule in plain
+        )
         self.only: RunningRule | None = plain[0] if at_once and len(plain) == 1 else None
         self.together: Together | None = together(plain) if at_once else None
 

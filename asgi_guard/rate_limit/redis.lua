@@ -1,18 +1,23 @@
 -- Decides requests one after the other, each on all of its charges: all are charged, or none is.
 --
--- KEYS: a key for each charge of each request, in order.
+-- KEYS: a key for each charge of each request, in order; where it may be banned, the key of its
+--       refusals after it.
 -- ARGV[1]: numbers; for each request how many charges it has, and for each charge seven of them:
 --          algorithm, count, period in microseconds, burst, share, cost, extra. Of what remains one
 --          part in `share` may be taken as extra units; a cost below 0 gives units back, and extra is
---          the age of their charge in microseconds.
--- Returns numbers, five for each charge: admitted (1 or 0), remaining, the microseconds to reset and
--- to retry, where -1 stands for never, and the extra units that were taken.
+--          the age of their charge in microseconds. Where keys may be banned, the algorithm has 10
+--          on top, and before the cost there are the terms: after how many refusals, within how
+--          many microseconds, how long, how many times as long the next time, how long at most.
+-- Returns numbers, five for each charge: admitted (1 or 0, -1 for a ban, -2 where it begins),
+-- remaining, the microseconds to reset and to retry, where -1 stands for never, and the extra units
+-- that were taken.
 --
 -- Numbers travel as one string, with spaces between: clients take their time for each value.
 --
 -- A key holds numbers, by its algorithm: 1, sliding window: number of the window, units of the one
 -- before, units of this one; 2, fixed window: number of the window, units; 3, token bucket: when it
--- will be full. The arithmetic is that of algorithms.py.
+-- will be full. The arithmetic is that of algorithms.py. The key of refusals holds a record of
+-- ban.py, with its arithmetic.
 
 local asked = {}
 for number in string.gmatch(ARGV[1], '%S+') do
@@ -137,17 +142,70 @@ local function token_bucket(state, count, period, burst, cost, age)
   return 1, left, reset, 0, { now + full_in }, full_in
 end
 
+local WITH_BAN = 10
 local algorithms = { sliding_window, fixed_window, token_bucket }
 
-local function decide(place, cost)
-  local state = read(KEYS[place.key])
-  local at = place.argument
-  return algorithms[asked[at]](state, asked[at + 1], asked[at + 2], asked[at + 3], cost, asked[at + 6])
+local function decide(charge, cost)
+  local state = read(KEYS[charge.key])
+  local at = charge.argument
+  local algorithm = algorithms[asked[at] % WITH_BAN]
+  return algorithm(state, asked[at + 1], asked[at + 2], asked[at + 3], cost, asked[charge.rest + 1])
+end
+
+local function keep(name, state, microseconds)
+  known[name], written[name] = state, math.min(math.ceil(microseconds / 1000) + 1, 1e14)
+end
+
+-- What a banned key is told, less the microsecond that every answer has on top.
+local function while_banned(kind, rest, decision)
+  local admitted, remaining, reset, retry = unpack(decision)
+  rest = math.max(0, rest - 1)
+  if admitted == 1 then
+    return { kind, 0, rest, rest }
+  end
+  reset = remaining > 0 and rest or math.max(rest, reset)
+  return { kind, 0, reset, retry < 0 and -1 or math.max(rest, retry) }
+end
+
+local function decide_unless_banned(charge, cost)
+  local decision = { decide(charge, cost) }
+  if charge.bans and cost >= 0 then
+    local until_then = read(KEYS[charge.bans])[3]
+    if until_then and now < until_then then
+      return while_banned(-1, until_then - now, decision)
+    end
+  end
+  return decision
+end
+
+-- Counts a refusal of a key that is not banned; returns what it is told.
+local function count_refusal(charge, decision)
+  local name, at = KEYS[charge.bans], charge.argument + 5
+  local after, within, lasts_first = asked[at], asked[at + 1], asked[at + 2]
+  local multiplier, longest = asked[at + 3], asked[at + 4]
+  local record = read(name)
+  local began, refusals, until_then = record[1] or now, record[2] or 0, record[3] or now
+  local lasts = record[4] or 0
+  if now >= (record[5] or now) then
+    lasts = 0
+  end
+  if refusals == 0 or now - began >= within then
+    began, refusals = now, 0
+  end
+  refusals = refusals + 1
+  if refusals < after then
+    keep(name, { began, refusals, until_then, lasts, now + lasts }, math.max(began + within - now, lasts))
+    return decision
+  end
+  lasts = lasts > 0 and math.min(longest, lasts * multiplier) or lasts_first
+  until_then = now + lasts
+  keep(name, { now, 0, until_then, lasts, until_then + lasts }, 2 * lasts)
+  return while_banned(-2, lasts, decision)
 end
 
 local answers = {}
 local function answer(taken, admitted, remaining, reset, retry)
-  local waits = admitted == 0 and retry >= 0 -- not for nothing, however short
+  local waits = admitted <= 0 and retry >= 0 -- not for nothing, however short
   reset = (waits or reset > 0) and math.ceil(reset) + 1 or 0
   retry = waits and math.ceil(retry) + 1 or retry
   answers[#answers + 1] =
@@ -157,30 +215,38 @@ end
 local key, argument = 0, 1
 while argument <= #asked do
   local charges = {}
+  local first = argument + 1
   for number = 1, asked[argument] do
-    charges[number] = { key = key + number, argument = argument + 1 + (number - 1) * 7 }
+    key = key + 1
+    local charge = { key = key, argument = first, rest = first + 5 }
+    if asked[first] > WITH_BAN then
+      key = key + 1
+      charge.bans, charge.rest = key, first + 10
+    end
+    charges[number] = charge
+    first = charge.rest + 2
   end
-  key = key + #charges
-  argument = argument + 1 + 7 * #charges
+  argument = first
 
   local admitted = true
   for _, charge in ipairs(charges) do
-    charge.cost = asked[charge.argument + 5]
-    charge.decision = { decide(charge, charge.cost) }
+    charge.cost = asked[charge.rest]
+    charge.decision = decide_unless_banned(charge, charge.cost)
     admitted = admitted and charge.decision[1] == 1
   end
   for _, charge in ipairs(charges) do
     local decision, taken = charge.decision, 0
     if admitted and charge.cost ~= 0 then
-      local extra = asked[charge.argument + 6]
+      local extra = asked[charge.rest + 1]
       if extra > 0 and charge.cost > 0 then
         taken = math.min(extra, math.floor(decision[2] / asked[charge.argument + 4]))
         decision = { decide(charge, charge.cost + taken) }
       end
-      local name = KEYS[charge.key]
-      known[name], written[name] = decision[5], math.min(math.ceil(decision[6] / 1000) + 1, 1e14)
+      keep(KEYS[charge.key], decision[5], decision[6])
     elseif not admitted and decision[1] == 1 then
       decision = { decide(charge, 0) }
+    elseif charge.bans and decision[1] == 0 and charge.cost > 0 then
+      decision = count_refusal(charge, decision)
     end
     answer(taken, decision[1], decision[2], decision[3], decision[4])
   end

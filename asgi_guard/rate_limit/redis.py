@@ -7,7 +7,6 @@ is on its way travel together with the next question, over one connection for ea
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from hashlib import sha1
 from importlib.resources import files
 from typing import Any, ClassVar, TypeAlias
@@ -17,18 +16,19 @@ from asgi_guard._checks import check_name
 from asgi_guard._clock import monotonic
 from asgi_guard.errors import ConfigurationError, StoreUnavailable
 from asgi_guard.rate_limit.algorithms import Algorithm
+from asgi_guard.rate_limit.ban import Ban
 from asgi_guard.rate_limit.conversation import Conversation
-from asgi_guard.rate_limit.decision import Decision
+from asgi_guard.rate_limit.decision import BanBegun, Banned, Decision
 from asgi_guard.rate_limit.leases import Answer, Lease, Leases
 from asgi_guard.rate_limit.quota import Quota
 from asgi_guard.rate_limit.redis_client import Client, connector, direct, is_unknown_script
+from asgi_guard.rate_limit.redis_counter import MICROSECOND, RedisCounter, redis_counter
 from asgi_guard.rate_limit.store import Charge
 
 _SCRIPT = files("asgi_guard.rate_limit").joinpath("redis.lua").read_text("utf-8")
 _SHA = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
-_NUMBERS: dict[str, int] = {"sliding-window": 1, "fixed-window": 2, "token-bucket": 3}
-_MICROSECOND = 1e-6
 _ANSWER = 5  # numbers for each charge
+_BAN_BEGUN = -2
 _MOST_TOGETHER = 256  # a script must not keep the server from others for long
 _PATIENCE = 1.0  # seconds, where nobody says how long to wait
 _PARTING = 0.5  # seconds for giving back at shutdown what was not used
@@ -56,6 +56,9 @@ class RedisStore:
     grants_leases: ClassVar[bool] = True
     """Workers may take several units of a key at once."""
 
+    keeps_bans: ClassVar[bool] = True
+    """Keys may be banned after repeated refusals."""
+
     def __init__(self, target: "str | Client", *, prefix: str = "asgi_guard") -> None:
         check_name("RedisStore.prefix", prefix)
         if "{" in prefix or "}" in prefix:
@@ -75,7 +78,8 @@ class RedisStore:
         *,
         lease: int = 0,
         workers: int = 1,
-    ) -> "RedisCounter":
+        ban: Ban | None = None,
+    ) -> RedisCounter:
         """Return the counter of a rule; see `Store.counter`.
 
         Args:
@@ -85,20 +89,11 @@ class RedisStore:
             lease: Units that a worker takes at once, to decide by itself until they are used;
                 default 0. It never takes more than its part of half of what remains.
             workers: Processes that share the store; default 1.
+            ban: What becomes of keys that are refused again and again; default None: nothing. It
+                belongs to the name of the rule, whatever its quota is.
         """
-        number = _NUMBERS.get(algorithm)
-        if number is None:
-            raise ConfigurationError(
-                "Rule.algorithm", algorithm, f"one of {', '.join(_NUMBERS)} on Redis"
-            )
-        window = quota.period * quota.capacity / quota.count  # of a bucket, to fill
-        named = rule.replace("%", "%25").replace(":", "%3A")  # so that it ends where the key begins
-        period = b"%.17g" % (quota.period / _MICROSECOND)
-        return RedisCounter(
-            key=f"{self._tag}{named}:{number}:{quota.period!r}:",
-            numbers=b"%d %d %s %d %d" % (number, quota.count, period, quota.capacity, 2 * workers),
-            window=None if algorithm == "fixed-window" else window,
-            lease=lease,
+        return redis_counter(
+            self._tag, rule, quota, algorithm, lease=lease, workers=workers, ban=ban
         )
 
     async def hit(
@@ -148,33 +143,6 @@ class RedisStore:
         return line
 
 
-@dataclass(frozen=True, slots=True)
-class RedisCounter:
-    """The counter of one rule.
-
-    Attributes:
-        key: What its keys on the server begin with.
-        numbers: What the script needs to know of it: algorithm, count, period, burst, share.
-        window: Seconds after which a unit that was taken is worth nothing any more; None for the
-            end of the server's window.
-        lease: Units that are taken at once, 0 or 1 for no more than are used.
-        key_bytes: The same as `key`, as it is sent.
-        numbers_of_one: What is sent for a charge of one unit.
-    """
-
-    key: str
-    numbers: bytes
-    window: float | None
-    lease: int = 0
-    key_bytes: bytes = field(init=False)
-    numbers_of_one: bytes = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Prepare what most charges consist of."""
-        object.__setattr__(self, "key_bytes", self.key.encode())
-        object.__setattr__(self, "numbers_of_one", self.numbers + b" 1 0")
-
-
 class _Line:
     """One event loop's line to the server, and what it has on lease."""
 
@@ -200,7 +168,7 @@ class _Line:
                 await self._talk.ask((back[start : start + _MOST_TOGETHER], None), _PARTING)
 
     async def give_back(self, charges: Sequence[Charge], age: float, within: float) -> None:
-        ages = [int(age / _MICROSECOND)]
+        ages = [int(age / MICROSECOND)]
         back = [(counter, key, -cost) for counter, key, cost in charges]
         await asyncio.gather(*(self._talk.ask(([each], ages), within) for each in back))
 
@@ -248,7 +216,10 @@ class _Line:
         for charges, extras in questions:
             asked.append(b"%d" % len(charges))
             for place, (counter, key, cost) in enumerate(charges):
-                keys.append(counter.key_bytes + key.encode("utf-8", "surrogatepass"))
+                name = key.encode("utf-8", "surrogatepass")
+                keys.append(counter.key_bytes + name)
+                if counter.bans:
+                    keys.append(counter.bans + name)
                 if extras is None and cost == 1:  # nearly always
                     asked.append(counter.numbers_of_one)
                 else:
@@ -276,12 +247,13 @@ def _read(numbers: Sequence[int], questions: Sequence[_Question]) -> list[list[A
     for charges, extras in questions:
         found: list[Any] = []
         for _ in charges:
-            retry = numbers[at + 3]
-            decision = Decision(
-                numbers[at] == 1,
+            admitted, retry = numbers[at], numbers[at + 3]
+            kind = Decision if admitted >= 0 else BanBegun if admitted == _BAN_BEGUN else Banned
+            decision = kind(
+                admitted == 1,
                 numbers[at + 1],
-                numbers[at + 2] * _MICROSECOND,
-                None if retry < 0 else retry * _MICROSECOND,
+                numbers[at + 2] * MICROSECOND,
+                None if retry < 0 else retry * MICROSECOND,
             )
             found.append(decision if extras is None else (decision, numbers[at + 4]))
             at += _ANSWER

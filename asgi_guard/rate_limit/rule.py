@@ -19,6 +19,7 @@ from asgi_guard.errors import ConfigurationError
 from asgi_guard.keys import KEYS, Key, client_ip
 from asgi_guard.matching import check_methods, compile_matcher
 from asgi_guard.rate_limit.algorithms import Algorithm
+from asgi_guard.rate_limit.ban import Ban
 from asgi_guard.rate_limit.exempt import Exempt, check_exempt
 from asgi_guard.rate_limit.quota import LARGEST, Quota, parse_quota
 
@@ -88,6 +89,8 @@ class Rule:
         count_when: Which outcomes are charged: a set of statuses such as `{401, 403}`, or a
             function from status to True or False; default None: all. Requests are charged ahead,
             and what does not count is given back once the response is out.
+        ban: What becomes of keys that the rule refuses again and again, such as `Ban(after=10)`;
+            default None: nothing.
 
     Raises:
         ConfigurationError: A field is wrong; the message says which, and what is allowed.
@@ -110,6 +113,7 @@ class Rule:
     shadow: bool = False
     enforce_ratio: float = 1.0
     count_when: CountWhen | None = None
+    ban: Ban | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no rule."""
@@ -119,6 +123,7 @@ class Rule:
         self._check_counting()
         self._check_enforcing()
         self._check_outcomes()
+        self._check_ban()
         check_function(
             "Rule.key",
             self.key,
@@ -201,6 +206,18 @@ class Rule:
             object.__setattr__(self, "count_when", frozenset(asked))
         elif asked is not None:
             check_function("Rule.count_when", asked, _OUTCOMES)
+
+    def _check_ban(self) -> None:
+        if self.ban is None:
+            return
+        if not isinstance(self.ban, Ban):
+            raise ConfigurationError("Rule.ban", self.ban, "None, or such as Ban(after=10)")
+        if self.lease:
+            raise ConfigurationError(
+                "Rule.lease",
+                self.lease,
+                "0 where ban= is given: who has units on lease does not ask who is banned",
+            )
 
     @property
     def enforced(self) -> float:

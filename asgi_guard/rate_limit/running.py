@@ -9,8 +9,9 @@ from typing import Any
 
 from asgi_guard._asgi import Scope
 from asgi_guard.errors import ConfigurationError
+from asgi_guard.rate_limit.banning import BanningCounter
 from asgi_guard.rate_limit.counters import MemoryCounter  # noqa: TC001
-from asgi_guard.rate_limit.decision import Decided
+from asgi_guard.rate_limit.decision import BanBegun, Banned, Decided
 from asgi_guard.rate_limit.fields import Field, RuleFields
 from asgi_guard.rate_limit.memory import MemoryStore
 from asgi_guard.rate_limit.rule import OnStoreFailure, Rule
@@ -19,6 +20,10 @@ from asgi_guard.refusal import Refusal
 
 _HASH = 6  # bytes
 _HASHES = 2.0 ** (8 * _HASH)
+_NO_BANS = (
+    "None, but for rules that count in this process or in Redis: store='memory://' or "
+    "store='redis://...'"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,7 @@ class RuleCounts:
         denied: Requests it refused.
         exempt: Requests that it would have applied to, if they had not been exempt from it.
         shadow_denied: Requests it would have refused, if it were enforced.
+        bans: Bans that it has begun, or would have begun, if it were enforced.
     """
 
     rule: str
@@ -38,22 +44,26 @@ class RuleCounts:
     denied: int
     exempt: int
     shadow_denied: int
+    bans: int
 
 
 class RuleTally:
     """What one rule has decided so far; see `RuleCounts`."""
 
-    __slots__ = ("allowed", "denied", "exempt", "shadow_denied")
+    __slots__ = ("allowed", "bans", "denied", "exempt", "shadow_denied")
 
     def __init__(self) -> None:
         self.allowed: int = 0
         self.denied: int = 0
         self.exempt: int = 0
         self.shadow_denied: int = 0
+        self.bans: int = 0
 
     def counts(self, rule: str) -> RuleCounts:
         """Return them as those of the rule of this name."""
-        return RuleCounts(rule, self.allowed, self.denied, self.exempt, self.shadow_denied)
+        return RuleCounts(
+            rule, self.allowed, self.denied, self.exempt, self.shadow_denied, self.bans
+        )
 
 
 class RunningRule:
@@ -69,9 +79,14 @@ class RunningRule:
     Attributes:
         key: Whom to charge, where that is known without waiting; None where nobody is.
         cost: Units to charge, where that is always the same.
+        bans: Whether it bans keys that it refuses again and again.
+        spare: What decides in this process while the store is out; None where nothing does.
+        warmed: What is charged there meanwhile: the same, but nobody is banned for what the store
+            has admitted.
     """
 
     __slots__ = (
+        "bans",
         "cost",
         "count_when",
         "counter",
@@ -86,6 +101,7 @@ class RunningRule:
         "spare",
         "state",
         "tally",
+        "warmed",
     )
 
     key: Callable[[Scope], str | None]
@@ -110,7 +126,9 @@ class RunningRule:
         self.state: bytes = self.fields.state
         self.refusal: Refusal = quota_exceeded([rule.label])
         self.mode: OnStoreFailure = mode
+        self.bans: bool = rule.ban is not None
         self.spare: MemoryCounter | None = None
+        self.warmed: MemoryCounter | None = None
         self.tally: RuleTally = tally
         self.enforced: float = enforced
         asked = rule.count_when
@@ -135,7 +153,10 @@ class RunningRule:
         )
         algorithm = rule.counting
         exact = algorithm == "moving-window"  # of which a process has no counter of ours
-        self.spare = store.counter(rule.label, share, "sliding-window" if exact else algorithm)
+        self.spare = store.counter(
+            rule.label, share, "sliding-window" if exact else algorithm, ban=rule.ban
+        )
+        self.warmed = self.spare.plain if isinstance(self.spare, BanningCounter) else self.spare
 
 
 def open_counter(store: Store, rule: Rule, workers: int) -> Counter:
@@ -144,14 +165,19 @@ def open_counter(store: Store, rule: Rule, workers: int) -> Counter:
     Raises:
         ConfigurationError: The store cannot count so.
     """
-    if not rule.lease:
-        return store.counter(rule.label, rule.whole_quota, rule.counting)
-    if not getattr(store, "grants_leases", False):
-        raise ConfigurationError("Rule.lease", rule.lease, "0, but for rules that count in Redis")
-    lending: Any = store
-    return lending.counter(
-        rule.label, rule.whole_quota, rule.counting, lease=rule.lease, workers=workers
-    )
+    terms: dict[str, Any] = {}
+    if rule.lease:
+        if not getattr(store, "grants_leases", False):
+            raise ConfigurationError(
+                "Rule.lease", rule.lease, "0, but for rules that count in Redis"
+            )
+        terms = {"lease": rule.lease, "workers": workers}
+    if rule.ban is not None:
+        if not getattr(store, "keeps_bans", False):
+            raise ConfigurationError("Rule.ban", rule.ban, _NO_BANS)
+        terms = {"ban": rule.ban}
+    able: Any = store
+    return able.counter(rule.label, rule.whole_quota, rule.counting, **terms)
 
 
 def refused_by(
@@ -159,6 +185,7 @@ def refused_by(
 ) -> tuple[Refusal, float | None]:
     """Count who refused; return the answer, and the seconds after which all would admit."""
     violated: list[RunningRule] = []
+    banning: list[str] = []
     longest: float | None = 0.0
     for place, decision in enumerate(decisions):
         if not decision[0]:
@@ -167,14 +194,36 @@ def refused_by(
             violated.append(rule)
             if longest is not None and (wait is None or wait > longest):
                 longest = wait
+            if rule.bans and count_ban(rule, decision):
+                banning.append(rule.name)
+    if banning:
+        return banned_by(banning, [rule.name for rule in violated]), longest
     if len(violated) == 1:
         return violated[0].refusal, longest
     return quota_exceeded([rule.name for rule in violated]), longest
 
 
+def count_ban(rule: RunningRule, decided: Decided) -> bool:
+    """Tell whether a key is banned, and count a ban that begins."""
+    if isinstance(decided, BanBegun):
+        rule.tally.bans += 1
+    return isinstance(decided, Banned)
+
+
+def banned_by(banning: Sequence[str], violated: Sequence[str]) -> Refusal:
+    """Return the answer that names the rules which ban, and all those which refuse."""
+    return Refusal(
+        429,
+        "Too Many Requests",
+        f"Banned after repeated refusals by {_quoted(banning)}.",
+        kind="abnormal-usage-detected",
+        members={"violated-policies": list(violated)},
+    )
+
+
 def quota_exceeded(names: Sequence[str]) -> Refusal:
     """Return the answer that names these rules."""
-    quoted = ", ".join(f'"{name}"' for name in names)
+    quoted = _quoted(names)
     return Refusal(
         429,
         "Too Many Requests",
@@ -182,6 +231,10 @@ def quota_exceeded(names: Sequence[str]) -> Refusal:
         kind="quota-exceeded",
         members={"violated-policies": list(names)},
     )
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
 
 
 NO_STORE = Refusal(

@@ -58,8 +58,8 @@ class Settling:
             _, key, cost = charge
             if not self._counts(rule, status):
                 back.append(charge)
-            elif not is_here and rule.spare is not None:
-                rule.spare.hit(key, cost, now)  # for when the store will be out
+            elif not is_here and rule.warmed is not None:
+                rule.warmed.hit(key, cost, now)  # for when the store will be out
         if self._returns is not None and not is_here:
             self._returns.begin(back, now - began, self._within)
         else:

@@ -17,15 +17,17 @@ from asgi_guard.rate_limit.algorithms import Algorithm
 from asgi_guard.rate_limit.decision import Decision
 from asgi_guard.rate_limit.quota import Quota
 from asgi_guard.rate_limit.store import Counter, Store
+from asgi_guard.testing.store_bans import BAN_CHECKS
 
 StoreCheck: TypeAlias = Callable[[Store, Algorithm], Awaitable[None]]
 """Raises `AssertionError` when a store does not keep a promise with an algorithm."""
 
-Need: TypeAlias = Literal["atomic", "sub-second"]
+Need: TypeAlias = Literal["atomic", "sub-second", "bans"]
 """What a check takes for granted, and stores with weaker guarantees do not have.
 
 `atomic`: hits at the same time, on one counter or several, are decided as if one came after the
-other. `sub-second`: periods may be fractions of a second.
+other. `sub-second`: periods may be fractions of a second. `bans`: `keeps_bans` is true of the
+store, and its `counter` takes a `ban=`.
 """
 
 _LONG = 1_200_000.0  # so long that no window of anybody's clock ends meanwhile
@@ -40,9 +42,9 @@ def store_checks(
 
     Args:
         algorithms: What the store can count by; at least one.
-        without: What the store does not have, of `"atomic"` and `"sub-second"`: the checks that
-            need it, as `STORE_CHECK_NEEDS` tells, are left out. Assert in your tests which they
-            are, so that no check of a newer version is left out unseen. Default: nothing.
+        without: What the store does not have, of `"atomic"`, `"sub-second"` and `"bans"`: the
+            checks that need it, as `STORE_CHECK_NEEDS` tells, are left out. Assert in your tests
+            which they are, so that none of a newer version is left out unseen. Default: nothing.
     """
     return [
         (f"{check.__name__}-{algorithm}", check, algorithm)
@@ -217,6 +219,7 @@ STORE_CHECKS: tuple[StoreCheck, ...] = (
     forgets_what_is_over,
     counts_in_any_size,
     survives_who_leaves,
+    *BAN_CHECKS,
 )
 """What every store promises."""
 
@@ -227,6 +230,7 @@ STORE_CHECK_NEEDS: Mapping[StoreCheck, AbstractSet[Need]] = MappingProxyType(
         tells_how_long_to_wait: {"sub-second"},
         forgets_what_is_over: {"sub-second"},
         counts_in_any_size: {"sub-second"},
+        **dict.fromkeys(BAN_CHECKS, frozenset({"bans", "sub-second"})),
     }
 )
 """What checks need beside a store that works; those that are not named need nothing."""

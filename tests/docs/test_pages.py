@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from asgi_guard import (
+    Ban,
     Check,
     CircuitBreaker,
     ConcurrencyLimit,
@@ -25,7 +26,7 @@ from tests.docs.pages import PAGES, ROOT, anchors, links
 REFERENCE = ROOT / "docs" / "reference"
 GUARD_PAGES: dict[str, list[type[Any]]] = {
     "guard.md": [Guard, Swappable],
-    "rate-limit.md": [RateLimit, Rule],
+    "rate-limit.md": [RateLimit, Rule, Ban],
     "concurrency-limit.md": [ConcurrencyLimit],
     "circuit-breaker.md": [CircuitBreaker],
     "metrics.md": [Metrics],

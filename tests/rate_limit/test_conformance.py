@@ -10,14 +10,16 @@ from asgi_guard.rate_limit.algorithms import Algorithm
 from asgi_guard.rate_limit.limits import LimitsStore
 from asgi_guard.rate_limit.redis import RedisStore
 from asgi_guard.testing import STORE_CHECKS, StoreCheck, store_checks
+from asgi_guard.testing.stores import Need
 from tests.stores.memcached_server import MemcachedServer
 from tests.stores.redis_cluster import RedisCluster
 from tests.stores.redis_sentinel import MASTER, RedisSentinel
 from tests.stores.redis_server import RedisServer
 
 CHECKS = store_checks("sliding-window", "fixed-window", "token-bucket")
-IN_MEMCACHED = store_checks("sliding-window", "fixed-window", without={"atomic", "sub-second"})
-IN_LIMITS = IN_MEMCACHED + store_checks("moving-window", without={"atomic", "sub-second"})
+NOT_IN_LIMITS: set[Need] = {"atomic", "sub-second", "bans"}
+IN_MEMCACHED = store_checks("sliding-window", "fixed-window", without=NOT_IN_LIMITS)
+IN_LIMITS = IN_MEMCACHED + store_checks("moving-window", without=NOT_IN_LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -86,12 +88,21 @@ def test_what_storages_of_limits_are_not_asked() -> None:
     asked = {check for _, check, _ in IN_LIMITS}
     assert {check.__name__ for check in STORE_CHECKS if check not in asked} == {
         "admits_the_count_to_a_crowd",
+        "bans_after_so_many_refusals",
+        "bans_for_longer_each_time",
+        "bans_whatever_the_quota_says",
         "charges_all_rules_or_none_in_a_crowd",
+        "charges_nothing_for_who_is_banned",
+        "counts_a_refusal_that_others_share",
         "counts_in_any_size",
+        "counts_no_look",
+        "counts_refusals_anew",
+        "ends_a_ban_when_it_was_told",
         "forgets_what_is_over",
         "tells_how_long_to_wait",
+        "waits_for_ban_and_quota",
     }
-    assert len(IN_LIMITS) == 3 * (len(STORE_CHECKS) - 5)
+    assert len(IN_LIMITS) == 3 * (len(STORE_CHECKS) - 14)
     assert len(CHECKS) == 3 * len(STORE_CHECKS)
 
 

@@ -15,7 +15,8 @@ from asgi_guard import ConfigurationError, Quota, RateLimit, Rule
 from asgi_guard.rate_limit.algorithms import Algorithm
 from asgi_guard.rate_limit.layer import RateLimitLayer
 from asgi_guard.rate_limit.leases import Lease, Leases
-from asgi_guard.rate_limit.redis import RedisCounter, RedisStore
+from asgi_guard.rate_limit.redis import RedisStore
+from asgi_guard.rate_limit.redis_counter import RedisCounter
 from asgi_guard.shell import Shell
 from tests.driver import get, hello
 from tests.stores.redis_server import RedisServer, RedisServers

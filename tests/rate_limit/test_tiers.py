@@ -257,9 +257,11 @@ async def test_a_tier_is_made_once() -> None:
     made: list[str] = []
 
     class Watched(MemoryStore):
-        def counter(self, rule: str, quota: Quota, algorithm: Any = "sliding-window") -> Any:
+        def counter(
+            self, rule: str, quota: Quota, algorithm: Any = "sliding-window", **more: Any
+        ) -> Any:
             made.append(rule)
-            return super().counter(rule, quota, algorithm)
+            return super().counter(rule, quota, algorithm, **more)
 
     plans = Plans(ann="7/minute", bob="7/minute")
     limited = Limited(Rule(plans.now, name="plan", key=WHO, quota_ttl=0), store=Watched())
@@ -346,10 +348,12 @@ def test_the_default_must_be_what_the_store_can_count() -> None:
     """Known when the guard is made, not when the function fails."""
 
     class NoBuckets(MemoryStore):
-        def counter(self, rule: str, quota: Quota, algorithm: Any = "sliding-window") -> Any:
+        def counter(
+            self, rule: str, quota: Quota, algorithm: Any = "sliding-window", **more: Any
+        ) -> Any:
             if algorithm == "token-bucket":
                 raise ConfigurationError("Rule.algorithm", algorithm, "windows")
-            return super().counter(rule, quota, algorithm)
+            return super().counter(rule, quota, algorithm, **more)
 
     plan = Rule(ask, name="plan", default_quota=Quota(1, 1.0, burst=2))
     with pytest.raises(ConfigurationError, match=r"Rule\.algorithm"):
