@@ -6,7 +6,7 @@ from typing import Any
 from asgi_guard.rate_limit.algorithms import MARGIN, fixed_window, sliding_window, token_bucket
 from asgi_guard.rate_limit.decision import Decided
 from asgi_guard.rate_limit.quota import Quota
-from asgi_guard.rate_limit.shards import SHARD, Shard, Table
+from asgi_guard.rate_limit.shards import Shard, Table
 
 
 class MemoryCounter(ABC):
@@ -22,6 +22,7 @@ class MemoryCounter(ABC):
         self._period = quota.period
         self._table = table
         self._shards = table.shards
+        self._last_shard = len(table.shards) - 1  # as many bits of a hash tell the shard
         table.window = max(table.window, self.window(quota))
         table.counters.add(self)
 
@@ -61,7 +62,7 @@ class MemoryCounter(ABC):
 
     def _shard(self, key: str, now: float) -> tuple[Shard[Any], float]:
         """Return the shard of a key in the window of this moment, and the seconds in there."""
-        shard = self._shards[hash(key) & SHARD]
+        shard = self._shards[hash(key) & self._last_shard]
         elapsed = now - shard.began
         window = self._table.window
         if elapsed >= window:
@@ -74,7 +75,7 @@ class SlidingCounter(MemoryCounter):
 
     def hit(self, key: str, cost: int, now: float) -> Decided:
         """Decide, and charge what is admitted."""
-        shard = self._shards[hash(key) & SHARD]  # as `_shard` does, without another call
+        shard = self._shards[hash(key) & self._last_shard]  # as `_shard` does, without another call
         elapsed = now - shard.began
         if elapsed >= self._period:
             elapsed = shard.move_on(elapsed, self._period)
@@ -97,7 +98,7 @@ class SlidingCounter(MemoryCounter):
 
     def look(self, key: str, cost: int, now: float) -> Decided:
         """Decide, and charge nothing."""
-        shard = self._shards[hash(key) & SHARD]
+        shard = self._shards[hash(key) & self._last_shard]
         elapsed = now - shard.began
         if elapsed >= self._period:
             elapsed = shard.move_on(elapsed, self._period)

@@ -37,10 +37,10 @@ class MemoryStore:
     Args:
         max_keys: The most entries a rule may keep, from 4,096 up; default 1,000,000. An entry
             takes about 100 bytes. Half of them are for this window and half for the one before,
-            and each has a place for a sixty-fourth of the keys. When that is full, keys that are
-            new share counters in groups until the window moves on, so plan for three times the
-            keys you expect in a period; no key that is being counted is ever forgotten.
-            A rule with a ban watches a tenth as many keys beside, of those that it refuses: when
+            and both are divided into shards, 64 of them or, from 262,144 entries up, 256. When a
+            shard is full, its keys that are new share counters in groups until its window moves
+            on, so plan for three times the keys you expect in a period; no key that is being
+            counted is ever forgotten. A rule with a ban watches a tenth as many keys beside, of those that it refuses: when
             there are as many, keys that are new are refused, but not banned, until others are
             forgiven.
         clock: A callable returning seconds that never run backwards; default `time.monotonic`.

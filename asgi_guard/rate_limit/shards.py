@@ -1,8 +1,9 @@
 """Tables of the in-process store, and the shards that they consist of.
 
-Each rule has a table of 64 shards, and each shard two dictionaries: this window and the one
-before. A window that is over is dropped whole, shard by shard and each at a time of its own, so no
-hit ever pays for more than a sixty-fourth of the keys, and nothing runs in the background.
+Each rule has a table of 64 shards, or of 256 where many keys are expected, and each shard two
+dictionaries: this window and the one before. A window that is over is dropped whole, shard by shard
+and each at a time of its own, so no hit ever pays for more than that part of the keys, and nothing
+runs in the background.
 """
 
 from typing import Any, Generic, TypeVar
@@ -11,15 +12,15 @@ from weakref import WeakSet
 N = TypeVar("N", int, float)
 """Units, or a time."""
 
-SHARD = 63
-"""What of a key's hash is the number of its shard."""
-_SHARDS = SHARD + 1
-_SHARD_BITS = 6
+_FEW_SHARDS = 64
+_MANY_SHARDS = 256
+_MANY_KEYS = 1 << 18  # from here on a shard of few would hold so many that to drop them takes long
+_SHARD_BITS = 8  # of a hash, the most that tell the shard
 _SPILL_BUCKETS = 16
 
 
 class Shard(Generic[N]):
-    """Numbers of one sixty-fourth of a rule's keys, in windows that begin at a time of its own."""
+    """Numbers of some of a rule's keys, in windows that begin at a time of its own."""
 
     __slots__ = ("began", "capacity", "current", "previous")
 
@@ -74,9 +75,10 @@ class Shard(Generic[N]):
 
 
 def new_shards(now: float, period: float, most_keys: int) -> list[Shard[N]]:
-    """Return empty shards, whose windows begin one after the other."""
-    capacity = most_keys // (2 * _SHARDS) - _SPILL_BUCKETS
-    return [Shard(now - period / _SHARDS * number, capacity) for number in range(_SHARDS)]
+    """Return empty shards, a power of two, whose windows begin one after the other."""
+    shards = _FEW_SHARDS if most_keys < _MANY_KEYS else _MANY_SHARDS
+    capacity = most_keys // (2 * shards) - _SPILL_BUCKETS
+    return [Shard(now - period / shards * number, capacity) for number in range(shards)]
 
 
 class Table(Generic[N]):

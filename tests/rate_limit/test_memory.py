@@ -115,7 +115,7 @@ async def test_a_place_that_gets_free_lets_nobody_out_of_a_group(algorithm: Algo
     counter = store.counter("rule", Quota(5, 1000.0), algorithm)
     refusing = store.counter("refusing", Quota(1, 1000.0))
     await store.hit([(refusing, "all", 1)])
-    keys = [str(number) for number in range(10_000) if hash(str(number)) & 63 == 0]
+    keys = [str(number) for number in range(10_000) if hash(str(number)) & 255 == 0]
     early, late = keys[:16], keys[16]
     for key in early:  # whose outcome does not count
         await store.hit([(counter, key, 1)])
@@ -127,7 +127,7 @@ async def test_a_place_that_gets_free_lets_nobody_out_of_a_group(algorithm: Algo
 
 
 async def test_windows_of_shards_do_not_turn_at_once() -> None:
-    """So no single hit drops all keys: each window's end drops a sixty-fourth."""
+    """So no single hit drops all keys: each window's end drops those of one shard."""
     clock = FakeClock(0.0)
     store = MemoryStore(clock=clock)
     for number in range(6400):
@@ -160,7 +160,7 @@ async def test_the_store_decides_as_the_algorithm_does(
     quota, clock = Quota(count, 10.0), FakeClock(0.0)
     store = MemoryStore(clock=clock)
     counter = store.counter("r", quota)
-    key = next(str(number) for number in range(1000) if hash(str(number)) & 63 == 0)
+    key = next(str(number) for number in range(1000) if hash(str(number)) & 255 == 0)
     window, previous, current = 0.0, 0, 0
     for wait, cost in steps:
         clock.advance(wait)
