@@ -180,6 +180,11 @@ def _message_rules(messages: object, on_excess: object) -> tuple[Rule, ...]:
             on_excess,
             "'close' or 'drop' where a rule for messages has a ban=: what is delayed is no refusal",
         )
+    for each in rules:
+        if each.methods is not None and "GET" not in each.methods:
+            raise ConfigurationError(
+                "Rule.methods", each.methods, "None or {'GET'} for messages: a handshake is a GET"
+            )
     return tuple(
         each if each.name else replace(each, name=f"{each.label} messages") for each in rules
     )

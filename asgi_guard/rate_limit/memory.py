@@ -40,9 +40,9 @@ class MemoryStore:
             and both are divided into shards, 64 of them or, from 262,144 entries up, 256. When a
             shard is full, its keys that are new share counters in groups until its window moves
             on, so plan for three times the keys you expect in a period; no key that is being
-            counted is ever forgotten. A rule with a ban watches a tenth as many keys beside, of those that it refuses: when
-            there are as many, keys that are new are refused, but not banned, until others are
-            forgiven.
+            counted is ever forgotten. A rule with a ban watches a tenth as many keys beside, of
+            those that it refuses: when there are as many, keys that are new are refused, but not
+            banned, until others are forgiven.
         clock: A callable returning seconds that never run backwards; default `time.monotonic`.
 
     Attributes:

@@ -449,3 +449,10 @@ def test_messages_have_no_outcome() -> None:
     """So none can be counted by it."""
     with pytest.raises(ConfigurationError, match=r"RateLimit\.messages is .*without count_when"):
         RateLimit(messages=[Rule("1/hour", count_when={401})])
+
+
+def test_rules_for_messages_must_apply_to_handshakes() -> None:
+    """A rule for the methods of requests alone would never hold a message."""
+    with pytest.raises(ConfigurationError, match=r"Rule\.methods is .*a handshake is a GET"):
+        RateLimit(messages=[Rule("5/second", methods={"POST"})])
+    assert RateLimit(messages=[Rule("5/second", methods={"GET", "POST"})]).messages
