@@ -1,12 +1,14 @@
--- Decides requests one after the other, each on all of its charges: all are charged, or none is.
+-- Decides questions one after the other, each on all of its charges: all are charged, or none is.
 --
--- KEYS: a key for each charge of each request, in order.
--- ARGV[1]: numbers; for each request how many charges it has, and for each charge seven of them:
---          algorithm, count, period in microseconds, burst, share, cost, extra. Of what remains one
---          part in `share` may be taken as extra units; a cost below 0 gives units back, and extra is
---          the age of their charge in microseconds.
--- Returns numbers, five for each charge: admitted (1 or 0), remaining, the microseconds to reset and
--- to retry, where -1 stands for never, and the extra units that were taken.
+-- KEYS: a key for each charge of each question, in order.
+-- ARGV[1]: numbers, for each group of questions that are alike but for their keys: how many
+--          questions, how many charges each of them has, and how many numbers are wanted for a
+--          charge, 3 or 4; then for each charge seven: algorithm, count, period in microseconds,
+--          burst, share, cost, extra. Of what remains one part in `share` may be taken as extra
+--          units; a cost below 0 gives units back, and extra is the age of their charge in
+--          microseconds.
+-- Returns numbers for each charge: remaining, the microseconds to reset and to retry, where 0 stands
+-- for admitted and -1 for never; and, where four are wanted, the extra units that were taken.
 --
 -- Numbers travel as one string, with spaces between: clients take their time for each value.
 --
@@ -14,25 +16,29 @@
 -- before, units of this one; 2, fixed window: number of the window, units; 3, token bucket: when it
 -- will be full. The arithmetic is that of algorithms.py.
 
-local asked = {}
-for number in string.gmatch(ARGV[1], '%S+') do
-  asked[#asked + 1] = tonumber(number)
-end
+local format, match, floor, ceil, max, min =
+  string.format, string.match, math.floor, math.ceil, math.max, math.min
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local known = {} -- what each key holds, read once
+local known = {} -- what each key holds: text, or numbers once it was looked at
 local written = {} -- milliseconds to keep each key that has changed
+
+for first = 1, #KEYS, 1000 do -- not more than a call may have arguments
+  local held = redis.call('MGET', unpack(KEYS, first, min(first + 999, #KEYS)))
+  for place = 1, #held do
+    known[KEYS[first + place - 1]] = held[place]
+  end
+end
 
 local function read(key)
   local state = known[key]
-  if not state then
-    state = {}
-    local text = redis.call('GET', key)
-    if text then
-      for number in string.gmatch(text, '%S+') do
-        state[#state + 1] = tonumber(number)
-      end
+  if type(state) ~= 'table' then
+    if state then
+      local first, second, third = match(state, '^(%S+) ?(%S*) ?(%S*)')
+      state = { tonumber(first), tonumber(second), tonumber(third) }
+    else
+      state = {}
     end
     known[key] = state
   end
@@ -47,13 +53,16 @@ local function wait(previous, current, elapsed, period, room)
     if previous > 0 then
       faded = period * (1 - (room - current + 1) / previous)
     end
-    return math.max(0, math.min(rest, faded - elapsed))
+    return max(0, min(rest, faded - elapsed))
   end
-  return rest + math.max(0, period * (1 - (room + 1) / current))
+  return rest + max(0, period * (1 - (room + 1) / current))
 end
 
+-- Each algorithm returns: admitted (1 or 0), remaining, the microseconds to reset and to retry; and
+-- where it admits the microseconds to keep what is left, which are up to three numbers.
+
 local function sliding_window(state, count, period, burst, cost, age)
-  local window = math.floor(now / period)
+  local window = floor(now / period)
   local elapsed = now - window * period
   local previous, current = 0, 0
   if state[1] == window then
@@ -61,15 +70,15 @@ local function sliding_window(state, count, period, burst, cost, age)
   elseif state[1] == window - 1 then
     previous = state[3]
   end
-  local fading = math.floor(previous * (1 - elapsed / period))
+  local fading = floor(previous * (1 - elapsed / period))
   local used = fading + current
   if cost < 0 then
-    local charged = math.floor((now - age) / period)
+    local charged = floor((now - age) / period)
     if charged == window then
-      current = math.max(0, current + cost)
+      current = max(0, current + cost)
     elseif charged == window - 1 then
-      previous = math.max(0, previous + cost)
-      fading = math.floor(previous * (1 - elapsed / period))
+      previous = max(0, previous + cost)
+      fading = floor(previous * (1 - elapsed / period))
     end
     cost = 0
     used = fading + current
@@ -77,46 +86,46 @@ local function sliding_window(state, count, period, burst, cost, age)
   if used + cost > count then
     local reset, retry = 0, -1
     if used > 0 then
-      reset = wait(previous, current, elapsed, period, math.min(used, count) - 1)
+      reset = wait(previous, current, elapsed, period, min(used, count) - 1)
     end
     if cost <= count then
       retry = wait(previous, current, elapsed, period, count - cost)
     end
-    return 0, math.max(0, count - used), reset, retry
+    return 0, max(0, count - used), reset, retry
   end
   local reset = 0
   if fading > 0 then
-    reset = math.min(period - elapsed, period * (1 - fading / previous) - elapsed)
+    reset = min(period - elapsed, period * (1 - fading / previous) - elapsed)
   elseif used + cost > 0 then
     reset = period - elapsed
   end
-  return 1, count - used - cost, reset, 0, { window, previous, current + cost }, 2 * period - elapsed
+  return 1, count - used - cost, reset, 0, 2 * period - elapsed, window, previous, current + cost
 end
 
 local function fixed_window(state, count, period, burst, cost, age)
-  local window = math.floor(now / period)
+  local window = floor(now / period)
   local rest = (window + 1) * period - now
   local used = 0
   if state[1] == window then
     used = state[2]
-    if cost < 0 and math.floor((now - age) / period) == window then
-      used = math.max(0, used + cost)
+    if cost < 0 and floor((now - age) / period) == window then
+      used = max(0, used + cost)
     end
   end
-  cost = math.max(0, cost)
+  cost = max(0, cost)
   if used + cost > count then
-    return 0, math.max(0, count - used), used > 0 and rest or 0, cost <= count and rest or -1
+    return 0, max(0, count - used), used > 0 and rest or 0, cost <= count and rest or -1
   end
   local total = used + cost
-  return 1, count - total, total > 0 and rest or 0, 0, { window, total }, rest
+  return 1, count - total, total > 0 and rest or 0, 0, rest, window, total
 end
 
 local function tokens(interval, burst, full_in, margin)
   if full_in <= margin then
     return burst, 0
   end
-  local left = math.max(0, math.floor(burst - (full_in - margin) / interval))
-  return left, math.max(0, full_in - (burst - left - 1) * interval)
+  local left = max(0, floor(burst - (full_in - margin) / interval))
+  return left, max(0, full_in - (burst - left - 1) * interval)
 end
 
 local function token_bucket(state, count, period, burst, cost, age)
@@ -124,72 +133,80 @@ local function token_bucket(state, count, period, burst, cost, age)
   if cost < 0 and age >= burst * interval then
     cost = 0 -- it has filled since
   end
-  local margin = math.min(1, interval / 2)
-  local full_in = math.max(0, (state[1] or now) - now)
+  local margin = min(1, interval / 2)
+  local full_in = max(0, (state[1] or now) - now)
   local missing = full_in + (cost - burst) * interval
   if missing > margin then
     local left, reset = tokens(interval, burst, full_in, margin)
     return 0, left, reset, cost <= burst and missing or -1
   end
-  full_in = math.max(0, full_in + cost * interval)
+  full_in = max(0, full_in + cost * interval)
   local left, reset = tokens(interval, burst, full_in, margin)
-  return 1, left, reset, 0, { now + full_in }, full_in
+  return 1, left, reset, 0, full_in, now + full_in
 end
 
 local algorithms = { sliding_window, fixed_window, token_bucket }
 
-local function decide(place, cost)
-  local state = read(KEYS[place.key])
-  local at = place.argument
-  return algorithms[asked[at]](state, asked[at + 1], asked[at + 2], asked[at + 3], cost, asked[at + 6])
-end
-
 local answers = {}
-local function answer(taken, admitted, remaining, reset, retry)
+local function answer(admitted, remaining, reset, retry)
   local waits = admitted == 0 and retry >= 0 -- not for nothing, however short
-  reset = (waits or reset > 0) and math.ceil(reset) + 1 or 0
-  retry = waits and math.ceil(retry) + 1 or retry
-  answers[#answers + 1] =
-    string.format('%.0f %.0f %.0f %.0f %.0f', admitted, remaining, reset, retry, taken)
+  reset = (waits or reset > 0) and ceil(reset) + 1 or 0
+  retry = waits and ceil(retry) + 1 or retry
+  answers[#answers + 1] = format('%.0f %.0f %.0f', remaining, reset, retry)
 end
 
-local key, argument = 0, 1
-while argument <= #asked do
-  local charges = {}
-  for number = 1, asked[argument] do
-    charges[number] = { key = key + number, argument = argument + 1 + (number - 1) * 7 }
-  end
-  key = key + #charges
-  argument = argument + 1 + 7 * #charges
+local asked = {}
+for number in string.gmatch(ARGV[1], '%S+') do
+  asked[#asked + 1] = tonumber(number)
+end
 
-  local admitted = true
-  for _, charge in ipairs(charges) do
-    charge.cost = asked[charge.argument + 5]
-    charge.decision = { decide(charge, charge.cost) }
-    admitted = admitted and charge.decision[1] == 1
-  end
-  for _, charge in ipairs(charges) do
-    local decision, taken = charge.decision, 0
-    if admitted and charge.cost ~= 0 then
-      local extra = asked[charge.argument + 6]
-      if extra > 0 and charge.cost > 0 then
-        taken = math.min(extra, math.floor(decision[2] / asked[charge.argument + 4]))
-        decision = { decide(charge, charge.cost + taken) }
-      end
-      local name = KEYS[charge.key]
-      known[name], written[name] = decision[5], math.min(math.ceil(decision[6] / 1000) + 1, 1e14)
-    elseif not admitted and decision[1] == 1 then
-      decision = { decide(charge, 0) }
+local function decide(key, at, cost)
+  return algorithms[asked[at]](
+    read(key), asked[at + 1], asked[at + 2], asked[at + 3], cost, asked[at + 6])
+end
+
+local key, group = 0, 1
+while group <= #asked do
+  local charges, width = asked[group + 1], asked[group + 2]
+  for question = 1, asked[group] do
+    local admitted = true
+    local decisions = {}
+    for number = 1, charges do
+      local at = group + 7 * number - 4
+      local decision = { decide(KEYS[key + number], at, asked[at + 5]) }
+      decisions[number] = decision
+      admitted = admitted and decision[1] == 1
     end
-    answer(taken, decision[1], decision[2], decision[3], decision[4])
+    for number = 1, charges do
+      local name, at, decision, taken = KEYS[key + number], group + 7 * number - 4, decisions[number], 0
+      local cost, extra = asked[at + 5], asked[at + 6]
+      if admitted and cost ~= 0 then
+        if extra > 0 and cost > 0 then
+          taken = min(extra, floor(decision[2] / asked[at + 4]))
+          decision = { decide(name, at, cost + taken) }
+        end
+        local state = known[name]
+        state[1], state[2], state[3] = decision[6], decision[7], decision[8]
+        written[name] = min(ceil(decision[5] / 1000) + 1, 1e14)
+      elseif not admitted and decision[1] == 1 then
+        decision = { decide(name, at, 0) }
+      end
+      answer(decision[1], decision[2], decision[3], decision[4])
+      if width == 4 then
+        answers[#answers + 1] = taken
+      end
+    end
+    key = key + charges
   end
+  group = group + 3 + 7 * charges
 end
 
 for name, milliseconds in pairs(written) do
-  local numbers = {}
-  for place, number in ipairs(known[name]) do
-    numbers[place] = string.format('%.17g', number)
+  local state = known[name]
+  local text = format('%.17g', state[1])
+  if state[2] then
+    text = format(state[3] and '%s %.0f %.0f' or '%s %.0f', text, state[2], state[3])
   end
-  redis.call('SET', name, table.concat(numbers, ' '), 'PX', string.format('%.0f', milliseconds))
+  redis.call('SET', name, text, 'PX', format('%.0f', milliseconds))
 end
 return table.concat(answers, ' ')

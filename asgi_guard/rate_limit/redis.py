@@ -5,33 +5,23 @@ is on its way travel together with the next question, over one connection for ea
 """
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha1
-from importlib.resources import files
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 from asgi_guard._checks import check_name
-from asgi_guard._clock import monotonic
-from asgi_guard.errors import ConfigurationError, StoreUnavailable
+from asgi_guard.errors import ConfigurationError
 from asgi_guard.rate_limit.algorithms import Algorithm
-from asgi_guard.rate_limit.conversation import Conversation
 from asgi_guard.rate_limit.decision import Decision
-from asgi_guard.rate_limit.leases import Lease, Leases
 from asgi_guard.rate_limit.quota import Quota
-from asgi_guard.rate_limit.redis_client import Client, connector, direct, is_unknown_script
+from asgi_guard.rate_limit.redis_client import Client, connector
+from asgi_guard.rate_limit.redis_line import Line
+from asgi_guard.rate_limit.redis_script import MICROSECOND, PLAIN, question
 from asgi_guard.rate_limit.store import Charge
 
-_SCRIPT = files("asgi_guard.rate_limit").joinpath("redis.lua").read_text("utf-8")
-_SHA = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 _NUMBERS: dict[str, int] = {"sliding-window": 1, "fixed-window": 2, "token-bucket": 3}
-_MICROSECOND = 1e-6
-_ANSWER = 5  # numbers for each charge
-_MOST_TOGETHER = 256  # a script must not keep the server from others for long
 _PATIENCE = 1.0  # seconds, where nobody says how long to wait
-_PARTING = 0.5  # seconds for giving back at shutdown what was not used
 
 
 class RedisStore:
@@ -63,7 +53,7 @@ class RedisStore:
         self._tag = f"{{{prefix}}}:"
         self._connect = connector(target)
         self._owns = isinstance(target, str)
-        self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
+        self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, Line] = WeakKeyDictionary()
         # The loop that asked last and its line; one attribute, for loops in several threads.
         self._last: tuple[asyncio.AbstractEventLoop | None, Any] = (None, None)
 
@@ -93,7 +83,7 @@ class RedisStore:
             )
         window = quota.period * quota.capacity / quota.count  # of a bucket, to fill
         named = rule.replace("%", "%25").replace(":", "%3A")  # so that it ends where the key begins
-        period = b"%.17g" % (quota.period / _MICROSECOND)
+        period = b"%.17g" % (quota.period / MICROSECOND)
         return RedisCounter(
             key=f"{self._tag}{named}:{number}:{quota.period!r}:",
             numbers=b"%d %d %s %d %d" % (number, quota.count, period, quota.capacity, 2 * workers),
@@ -111,12 +101,18 @@ class RedisStore:
         if loop is not asyncio.get_running_loop():
             line = self._line()
         patience = _PATIENCE if within is None else within
+        decide = line.decide
         for counter, _, _ in charges:
             if counter.lease:
-                leased: Sequence[Decision] = await line.decide_with_leases(charges, patience)
-                return leased
-        decisions: Sequence[Decision] = await line.ask((charges, None), patience)
+                decide = line.decide_with_leases
+        decisions: Sequence[Decision] = await decide(charges, patience)
         return decisions
+
+    def prepare(self, charges: Sequence[tuple["RedisCounter", int]]) -> "PreparedQuestion | None":
+        """Prepare a question that will be asked of many keys; see `Prepares.prepare`."""
+        if type(self).hit is not RedisStore.hit or any(counter.lease for counter, _ in charges):
+            return None
+        return PreparedQuestion(self, charges)
 
     async def give_back(
         self, charges: Sequence[Charge], *, age: float, within: float | None = None
@@ -139,11 +135,11 @@ class RedisStore:
         if line is not None:
             await line.end_leases()
 
-    def _line(self) -> "_Line":
+    def _line(self) -> Line:
         loop = asyncio.get_running_loop()
         line = self._lines.get(loop)
         if line is None:
-            line = self._lines[loop] = _Line(self._connect())
+            line = self._lines[loop] = Line(self._connect())
         self._last = (loop, line)
         return line
 
@@ -159,7 +155,6 @@ class RedisCounter:
             end of the server's window.
         lease: Units that are taken at once, 0 or 1 for no more than are used.
         key_bytes: The same as `key`, as it is sent.
-        numbers_of_one: What is sent for a charge of one unit.
     """
 
     key: str
@@ -167,129 +162,37 @@ class RedisCounter:
     window: float | None
     lease: int = 0
     key_bytes: bytes = field(init=False)
-    numbers_of_one: bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        """Prepare what most charges consist of."""
+        """Prepare what all keys begin with."""
         object.__setattr__(self, "key_bytes", self.key.encode())
-        object.__setattr__(self, "numbers_of_one", self.numbers + b" 1 0")
+
+    def name(self, key: str) -> bytes:
+        """Return the name of a key on the server."""
+        return self.key_bytes + key.encode("utf-8", "surrogatepass")
 
 
-class _Line:
-    """One event loop's line to the server, and what it has on lease."""
+class PreparedQuestion:
+    """A question that is asked again and again, and always alike but for its keys.
 
-    def __init__(self, client: Client) -> None:
-        self._whole = client
-        self._client = direct(client)
-        self._leases = Leases()
-        self._talk: Conversation[_Question, list[Any]] = Conversation(self._ask, _MOST_TOGETHER)
-        self.ask = self._talk.ask
+    Args:
+        store: Whom to ask.
+        charges: The counters to charge, each with the cost.
+    """
 
-    async def aclose(self, *, close_client: bool) -> None:
-        await self.end_leases()
-        await self._talk.aclose()
-        if self._client is not self._whole:
-            await self._client.aclose()
-        if close_client:
-            await self._whole.aclose()
+    __slots__ = ("_asked", "_names", "_size", "_store")
 
-    async def end_leases(self) -> None:
-        back = self._leases.give_back(monotonic())
-        with suppress(StoreUnavailable):  # whose units are lost then, until they fade
-            for start in range(0, len(back), _MOST_TOGETHER):
-                await self._talk.ask((back[start : start + _MOST_TOGETHER], None), _PARTING)
+    def __init__(self, store: RedisStore, charges: Sequence[tuple[RedisCounter, int]]) -> None:
+        self._store = store
+        self._asked = question([(counter.numbers, cost, 0) for counter, cost in charges], PLAIN)
+        self._names = [counter.name for counter, _ in charges]
+        self._size = PLAIN * len(charges)
 
-    async def give_back(self, charges: Sequence[Charge], age: float, within: float) -> None:
-        ages = [int(age / _MICROSECOND)]
-        back = [(counter, key, -cost) for counter, key, cost in charges]
-        await asyncio.gather(*(self._talk.ask(([each], ages), within) for each in back))
-
-    async def decide_with_leases(
-        self, charges: Sequence[Charge], within: float
-    ) -> Sequence[Decision]:
-        now = monotonic()
-        used = [self._leases.use(counter.key, key, cost, now) for counter, key, cost in charges]
-        asked = [charge for charge, lease in zip(charges, used, strict=True) if lease is None]
-        if not asked:
-            return [lease.decision(now) for lease in used if lease is not None]
-        extras = [self._extra(charge) for charge in asked]
-        answers: list[_Answer] | None = None
-        try:
-            answers = await self._talk.ask((asked, extras), within)
-        finally:
-            if answers is None or not all(decision.admitted for decision, _ in answers):
-                for lease, (_, _, cost) in zip(used, charges, strict=True):
-                    if lease is not None:
-                        lease.units += cost  # nothing is charged for a refusal
-            self._take(asked, extras, answers)
-        rest = (each._replace(remaining=each.remaining + taken) for each, taken in answers)
-        return [next(rest) if lease is None else lease.decision(now) for lease in used]
-
-    def _extra(self, charge: Charge) -> int:
-        """Return how many units to take beside what is charged."""
-        counter, key, cost = charge
-        return self._leases.begin(counter.key, key, counter.lease - cost, monotonic())
-
-    def _take(
-        self, asked: Sequence[Charge], extras: Sequence[int], answers: "Sequence[_Answer] | None"
-    ) -> None:
-        """Keep what was taken, and let others ask for what was not."""
-        now = monotonic()
-        for place, (counter, key, _) in enumerate(asked):
-            if extras[place]:
-                lease = None
-                if answers is not None:
-                    decision, taken = answers[place]
-                    until = now + (decision.reset if counter.window is None else counter.window)
-                    reset_at = now + decision.reset
-                    lease = Lease(counter, taken, until, decision.remaining, reset_at)
-                self._leases.end(counter.key, key, lease, now)
-
-    async def _ask(self, questions: "Sequence[_Question]") -> list[list[Any]]:
-        keys: list[bytes] = []
-        asked: list[bytes] = []
-        for charges, extras in questions:
-            asked.append(b"%d" % len(charges))
-            for place, (counter, key, cost) in enumerate(charges):
-                keys.append(counter.key_bytes + key.encode("utf-8", "surrogatepass"))
-                if extras is None and cost == 1:  # nearly always
-                    asked.append(counter.numbers_of_one)
-                else:
-                    extra = 0 if extras is None else extras[place]
-                    asked.append(b"%s %d %d" % (counter.numbers, cost, extra))
-        numbers = b" ".join(asked)
-        try:
-            answer = await self._client.evalsha(_SHA, len(keys), *keys, numbers)
-        except Exception as error:
-            if not is_unknown_script(error):  # to a server that has been restarted, or a new one
-                raise
-            answer = await self._client.eval(_SCRIPT, len(keys), *keys, numbers)
-        return _read(list(map(int, answer.split())), questions)
-
-
-_Question: TypeAlias = tuple[Sequence[Charge], Sequence[int] | None]
-"""Charges, and the units to take beside each where a lease is wanted; or the age, in microseconds,
-of what is given back."""
-
-_Answer: TypeAlias = tuple[Decision, int]
-"""A decision, and the units that were taken beside it; without a lease the decision alone."""
-
-
-def _read(numbers: Sequence[int], questions: Sequence[_Question]) -> list[list[Any]]:
-    """Turn the script's numbers into answers, of which a crowd has very many."""
-    answers: list[list[Any]] = []
-    at = 0
-    for charges, extras in questions:
-        found: list[Any] = []
-        for _ in charges:
-            retry = numbers[at + 3]
-            decision = Decision(
-                numbers[at] == 1,
-                numbers[at + 1],
-                numbers[at + 2] * _MICROSECOND,
-                None if retry < 0 else retry * _MICROSECOND,
-            )
-            found.append(decision if extras is None else (decision, numbers[at + 4]))
-            at += _ANSWER
-        answers.append(found)
-    return answers
+    def ask(self, keys: Sequence[str], within: float) -> Awaitable[Sequence[int]]:
+        """Charge all counters, or none of them if one refuses; see `Prepared.ask`."""
+        loop, line = self._store._last
+        if loop is not asyncio.get_running_loop():
+            line = self._store._line()
+        names = [name(key) for name, key in zip(self._names, keys, strict=True)]
+        answer: Awaitable[Sequence[int]] = line.ask(self._asked, names, self._size, within)
+        return answer
