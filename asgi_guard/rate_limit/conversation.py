@@ -24,16 +24,20 @@ numbers are the answer."""
 
 
 class Carrier(Protocol):
-    """What takes questions to the server, in order, and tells the conversation what came back.
+    """What takes questions to the server, in order, and tells the conversation what came back."""
 
-    Attributes:
-        most: How many times questions are under way at once, from 1 up.
-        has_answered: Whether an answer has come back by it: then it was in order, and may have been
-            closed because it lay idle.
-    """
+    @property
+    def most(self) -> int:
+        """How many times questions are under way at once, from 1 up."""
+        ...
 
-    most: int
-    has_answered: bool
+    @property
+    def has_answered(self) -> bool:
+        """Whether an answer has come back by it.
+
+        Then it was in order, and may have been closed because it lay idle.
+        """
+        ...
 
     def say(self, questions: Sequence[Question], *, again: bool = False) -> None:
         """Send questions together; again where the server did not know the script."""
@@ -56,9 +60,7 @@ class Conversation:
         most: The most questions that travel together, from 1 up.
     """
 
-    def __init__(
-        self, connect: "Callable[[Conversation], Awaitable[Carrier]]", most: int
-    ) -> None:
+    def __init__(self, connect: "Callable[[Conversation], Awaitable[Carrier]]", most: int) -> None:
         self._loop = asyncio.get_running_loop()
         self._connect = connect
         self._most = most

@@ -1,6 +1,5 @@
 """The rate limit at work round one app."""
 
-import random
 from collections.abc import Sequence
 from math import ceil
 from typing import TYPE_CHECKING
@@ -8,18 +7,15 @@ from typing import TYPE_CHECKING
 from asgi_guard._asgi import is_preflight
 from asgi_guard.errors import StoreUnavailable
 from asgi_guard.exchange import Exchange
-from asgi_guard.keys import client_ip
-from asgi_guard.rate_limit.advice import Advice
-from asgi_guard.rate_limit.answer import answer_by
 from asgi_guard.rate_limit.decision import Decided
 from asgi_guard.rate_limit.due import Answers, Due, all_admit, taken
 from asgi_guard.rate_limit.exempt import parse_exempt
 from asgi_guard.rate_limit.fields import Field, draft_fields, legacy_fields
 from asgi_guard.rate_limit.memory import MemoryStore, hit_all
 from asgi_guard.rate_limit.messages import MessageLimit, message_rules
-from asgi_guard.rate_limit.outage import Outage, Outages
+from asgi_guard.rate_limit.outage import Outage, Outages, probe
 from asgi_guard.rate_limit.plan import Plan, choose_plans
-from asgi_guard.rate_limit.quota import Quota
+from asgi_guard.rate_limit.refusing import Refusing
 from asgi_guard.rate_limit.returns import Returns
 from asgi_guard.rate_limit.running import (
     NO_STORE,
@@ -31,16 +27,14 @@ from asgi_guard.rate_limit.settling import Settling
 from asgi_guard.rate_limit.setup import Setup
 from asgi_guard.rate_limit.store import Charge, GivesBack
 from asgi_guard.rate_limit.stores import close_store, open_store
+from asgi_guard.rate_limit.straight import Straight, decided, straight
 from asgi_guard.rate_limit.switch import Switch
 from asgi_guard.rate_limit.together import Together
-from asgi_guard.refusal import Refusal
 from asgi_guard.shell import Admission, Layer
 
 if TYPE_CHECKING:
     from asgi_guard.rate_limit.guard import RateLimit
 
-_PROBE = Quota(1000, 1.0)  # which any store can count
-_PROBED_WITHIN = 1.0  # seconds: to connect may take longer than to ask
 _SOON = 1.0  # seconds; how long a store may be out is not known
 
 
@@ -63,7 +57,8 @@ class RateLimitLayer(Layer):
         self._returns = (
             Returns(self._store, self._timeout) if isinstance(self._store, GivesBack) else None
         )
-        self._outages = Outages(self._probe) if outages is None else outages
+        counting = (settings.rules + settings.messages)[0].counting  # which the store can
+        self._outages = outages or Outages(lambda: probe(self._store, counting))
         self._settings = settings
         self._switch = settings.switch or Switch()
         # Whether all rules are charged together, or none, and that is all.
@@ -72,23 +67,19 @@ class RateLimitLayer(Layer):
         )
         self._settling = Settling(self._returns, self._now)
         self.has_open: bool = not self._is_local
-        rules_of_any_kind = settings.rules + settings.messages
-        self._probed = rules_of_any_kind[0].counting  # an algorithm that the store has
         self._draft = settings.fields in {"draft-11", "both"}
         self._legacy = settings.fields in {"legacy", "both"}
-        self._jitter = settings.jitter
-        self._advice = Advice(
-            keyed_by_address=any(rule.key is client_ip for rule in settings.rules),
-            counts_here=self._is_local,
-        )
-        self._answer = settings.answer
+        self._refuse = Refusing(settings, counts_here=self._is_local).refuse
         everywhere = parse_exempt("RateLimit.exempt", settings.exempt)
         self._exempt = everywhere.functions
         setup = Setup(settings, self._store, self._here)
         rules = [setup.put_to_work(rule, everywhere) for rule in settings.rules]
         self._rules = [charging for charging, _, _ in rules]
         self._choice = choose_plans(
-            rules, is_local=self._is_local, asks_first=bool(everywhere.functions)
+            rules,
+            is_local=self._is_local,
+            asks_first=bool(everywhere.functions),
+            straight=lambda plain: straight(plain, self._store, settings.fields),
         )
         self._fixed = self._choice.fixed
         self._messages: MessageLimit | None = None
@@ -175,10 +166,27 @@ class RateLimitLayer(Layer):
             spared.tally.exempt += 1
         if plan.plain is None:
             return self._ask_users(exchange, plan)
+        if plan.straight is not None:
+            return self._admit_straight(exchange, plan.straight)
+        keys = [rule.key(exchange.scope) for rule in plan.plain]
+        return self._charge_plain(exchange, plan.plain, keys)
+
+    def _admit_straight(self, exchange: Exchange, way: Straight) -> Admission:
+        keys = way.keys(exchange.scope)
+        if None in keys:
+            return self._charge_plain(exchange, way.rules, keys)
+        if way.use is not None and not self._outages.here().is_on:
+            numbers = way.use(keys)
+            if numbers and way.admit(exchange, keys, numbers, self._now()):
+                return None
+        return self._ask_straight(exchange, way, keys)
+
+    def _charge_plain(
+        self, exchange: Exchange, rules: Sequence[RunningRule], keys: Sequence[str | None]
+    ) -> Admission:
         applied: list[RunningRule] = []
         charges: list[Charge] = []
-        for rule in plan.plain:
-            key = rule.key(exchange.scope)
+        for rule, key in zip(rules, keys, strict=True):
             if key is None:
                 rule.tally.exempt += 1
             else:
@@ -245,15 +253,21 @@ class RateLimitLayer(Layer):
         exchange.fields += fields
         return None
 
-    def _refuse(
-        self, exchange: Exchange, refusal: Refusal, wait: float | None, fields: tuple[Field, ...]
-    ) -> Admission:
-        self._advice.look(exchange.scope)
-        if wait is not None and self._jitter:
-            wait *= 1 + random.uniform(0, self._jitter)  # noqa: S311 - it only spreads clients
-        if self._answer is not None and exchange.scope["type"] == "http":
-            return answer_by(self._answer, exchange, refusal, wait, fields)
-        return refusal.refuse(exchange, wait, fields)
+    async def _ask_straight(self, exchange: Exchange, way: Straight, keys: Sequence[str]) -> bool:
+        outage = self._outages.here()
+        numbers: Sequence[int] = ()
+        if not outage.is_on:
+            try:
+                numbers = await way.ask(keys, self._timeout)
+            except StoreUnavailable as error:
+                outage.begin(error)
+        if not numbers:
+            answer = self._without_store(exchange, Due(way.rules, way.charges(keys)))
+        elif way.admit(exchange, keys, numbers, self._now()):
+            return True
+        else:
+            answer = self._take_in(exchange, way.rules, decided(numbers))
+        return True if answer is None else await answer
 
     async def _ask_store(self, exchange: Exchange, due: Due) -> bool:
         outage = self._outages.here()
@@ -284,7 +298,3 @@ class RateLimitLayer(Layer):
                 return NO_STORE.refuse(exchange, _SOON)
         here = due.spares()
         return self._take_in_all(exchange, here, here.hit(self._now()), is_here=True)
-
-    async def _probe(self) -> object:
-        counter = self._store.counter("asgi_guard probe", _PROBE, self._probed)
-        return await self._store.hit([(counter, "probe", 1)], within=_PROBED_WITHIN)

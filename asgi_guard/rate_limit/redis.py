@@ -5,9 +5,9 @@ is on its way travel together with the next question, over one connection for ea
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 from weakref import WeakKeyDictionary
 
 from asgi_guard._checks import check_name
@@ -17,8 +17,10 @@ from asgi_guard.rate_limit.decision import Decision
 from asgi_guard.rate_limit.quota import Quota
 from asgi_guard.rate_limit.redis_client import Client, connector
 from asgi_guard.rate_limit.redis_line import Line
-from asgi_guard.rate_limit.redis_script import MICROSECOND, PLAIN, question
+from asgi_guard.rate_limit.redis_question import LendingQuestion, PlainQuestion
+from asgi_guard.rate_limit.redis_script import MICROSECOND
 from asgi_guard.rate_limit.store import Charge
+from asgi_guard.rate_limit.straight import Prepared
 
 _NUMBERS: dict[str, int] = {"sliding-window": 1, "fixed-window": 2, "token-bucket": 3}
 _PATIENCE = 1.0  # seconds, where nobody says how long to wait
@@ -55,7 +57,7 @@ class RedisStore:
         self._owns = isinstance(target, str)
         self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, Line] = WeakKeyDictionary()
         # The loop that asked last and its line; one attribute, for loops in several threads.
-        self._last: tuple[asyncio.AbstractEventLoop | None, Any] = (None, None)
+        self._last: tuple[asyncio.AbstractEventLoop, Line] | None = None
 
     def counter(
         self,
@@ -97,9 +99,7 @@ class RedisStore:
         """Charge all counters, or none of them if one refuses; see `Store.hit`."""
         if not charges:
             return []
-        loop, line = self._last
-        if loop is not asyncio.get_running_loop():
-            line = self._line()
+        line = self.line()
         patience = _PATIENCE if within is None else within
         decide = line.decide
         for counter, _, _ in charges:
@@ -108,24 +108,26 @@ class RedisStore:
         decisions: Sequence[Decision] = await decide(charges, patience)
         return decisions
 
-    def prepare(self, charges: Sequence[tuple["RedisCounter", int]]) -> "PreparedQuestion | None":
+    def prepare(self, charges: Sequence[tuple["RedisCounter", int]]) -> Prepared | None:
         """Prepare a question that will be asked of many keys; see `Prepares.prepare`."""
-        if type(self).hit is not RedisStore.hit or any(counter.lease for counter, _ in charges):
+        if type(self).hit is not RedisStore.hit:  # a subclass may decide otherwise
             return None
-        return PreparedQuestion(self, charges)
+        if any(counter.lease for counter, _ in charges):
+            return LendingQuestion(self.line, charges)
+        return PlainQuestion(self.line, charges)
 
     async def give_back(
         self, charges: Sequence[Charge], *, age: float, within: float | None = None
     ) -> None:
         """Undo charges; see `GivesBack.give_back`."""
-        await self._line().give_back(charges, age, 1.0 if within is None else within)
+        await self.line().give_back(charges, age, 1.0 if within is None else within)
 
     async def aclose(self) -> None:
         """Close the connection of this event loop."""
         loop = asyncio.get_running_loop()
         line = self._lines.pop(loop, None)
-        if self._last[0] is loop:
-            self._last = (None, self._last[1])
+        if self._last is not None and self._last[0] is loop:
+            self._last = None
         if line is not None:
             await line.aclose(close_client=self._owns)
 
@@ -135,8 +137,12 @@ class RedisStore:
         if line is not None:
             await line.end_leases()
 
-    def _line(self) -> Line:
+    def line(self) -> Line:
+        """Return the line of this event loop, without connecting."""
         loop = asyncio.get_running_loop()
+        last = self._last
+        if last is not None and last[0] is loop:
+            return last[1]
         line = self._lines.get(loop)
         if line is None:
             line = self._lines[loop] = Line(self._connect())
@@ -170,29 +176,3 @@ class RedisCounter:
     def name(self, key: str) -> bytes:
         """Return the name of a key on the server."""
         return self.key_bytes + key.encode("utf-8", "surrogatepass")
-
-
-class PreparedQuestion:
-    """A question that is asked again and again, and always alike but for its keys.
-
-    Args:
-        store: Whom to ask.
-        charges: The counters to charge, each with the cost.
-    """
-
-    __slots__ = ("_asked", "_names", "_size", "_store")
-
-    def __init__(self, store: RedisStore, charges: Sequence[tuple[RedisCounter, int]]) -> None:
-        self._store = store
-        self._asked = question([(counter.numbers, cost, 0) for counter, cost in charges], PLAIN)
-        self._names = [counter.name for counter, _ in charges]
-        self._size = PLAIN * len(charges)
-
-    def ask(self, keys: Sequence[str], within: float) -> Awaitable[Sequence[int]]:
-        """Charge all counters, or none of them if one refuses; see `Prepared.ask`."""
-        loop, line = self._store._last
-        if loop is not asyncio.get_running_loop():
-            line = self._store._line()
-        names = [name(key) for name, key in zip(self._names, keys, strict=True)]
-        answer: Awaitable[Sequence[int]] = line.ask(self._asked, names, self._size, within)
-        return answer

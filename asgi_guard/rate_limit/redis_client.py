@@ -130,7 +130,7 @@ async def connect(client: Client, told: Conversation) -> Carrier:
     try:
         await connection.connect()
         writer = connection._writer
-        if isinstance(getattr(writer, "transport", None), asyncio.Transport):
+        if hasattr(getattr(writer, "transport", None), "set_protocol"):
             connection._reader = connection._writer = None
             return Wire(told, writer)
     except BaseException:

@@ -1,9 +1,9 @@
 """One event loop's line to a Redis server, and what it has on lease."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from asgi_guard._clock import monotonic
 from asgi_guard.errors import StoreUnavailable
@@ -24,6 +24,9 @@ from asgi_guard.rate_limit.store import Charge
 _MOST_TOGETHER = 256  # a script must not keep the server from others for long
 _PARTING = 0.5  # seconds for giving back at shutdown what was not used
 
+Ask: TypeAlias = Callable[[bytes, Sequence[bytes], int, float], Awaitable[list[int]]]
+"""Asks a question; see `Conversation.ask`."""
+
 _Answer: TypeAlias = tuple[Decision, int]
 """A decision, and the units that were taken beside it."""
 
@@ -33,13 +36,17 @@ class Line:
 
     Args:
         client: A client of the server, or of the servers.
+
+    Attributes:
+        ask: Asks a question; see `Conversation.ask`.
+        leases: What is on lease.
     """
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._leases = Leases()
+        self.leases: Leases = Leases()
         self._talk = Conversation(lambda talk: connect(client, talk), _MOST_TOGETHER)
-        self.ask: Any = self._talk.ask
+        self.ask: Ask = self._talk.ask
 
     async def aclose(self, *, close_client: bool) -> None:
         """Give back the leases, and close the connection; the client too, if told so."""
@@ -50,7 +57,7 @@ class Line:
 
     async def end_leases(self) -> None:
         """Give back the units that are on lease."""
-        back = self._leases.give_back(monotonic())
+        back = self.leases.give_back(monotonic())
         with suppress(StoreUnavailable):  # whose units are lost then, until they fade
             for start in range(0, len(back), _MOST_TOGETHER):
                 together = back[start : start + _MOST_TOGETHER]
@@ -73,7 +80,7 @@ class Line:
     ) -> Sequence[Decision]:
         """Do the same, with what is on lease as far as there is any."""
         now = monotonic()
-        used = [self._leases.use(counter.key, key, cost, now) for counter, key, cost in charges]
+        used = [self.leases.use(counter.key, key, cost, now) for counter, key, cost in charges]
         asked = [charge for charge, lease in zip(charges, used, strict=True) if lease is None]
         if not asked:
             return [lease.decision(now) for lease in used if lease is not None]
@@ -112,7 +119,7 @@ class Line:
     def _extra(self, charge: Charge) -> int:
         """Return how many units to take beside what is charged."""
         counter, key, cost = charge
-        return self._leases.begin(counter.key, key, counter.lease - cost, monotonic())
+        return self.leases.begin(counter.key, key, counter.lease - cost, monotonic())
 
     def _take(
         self, asked: Sequence[Charge], extras: Sequence[int], answers: "Sequence[_Answer] | None"
@@ -127,4 +134,4 @@ class Line:
                     until = now + (decided.reset if counter.window is None else counter.window)
                     reset_at = now + decided.reset
                     lease = Lease(counter, taken, until, decided.remaining, reset_at)
-                self._leases.end(counter.key, key, lease, now)
+                self.leases.end(counter.key, key, lease, now)
