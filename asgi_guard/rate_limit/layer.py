@@ -1,5 +1,6 @@
 """The rate limit at work round one app."""
 
+from asyncio import get_running_loop
 from collections.abc import Sequence
 from math import ceil
 from typing import TYPE_CHECKING
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 from asgi_guard._asgi import is_preflight
 from asgi_guard.errors import StoreUnavailable
 from asgi_guard.exchange import Exchange
+from asgi_guard.rate_limit.asking import Asking
 from asgi_guard.rate_limit.decision import Decided
 from asgi_guard.rate_limit.due import Answers, Due, all_admit, taken
 from asgi_guard.rate_limit.exempt import parse_exempt
@@ -27,7 +29,7 @@ from asgi_guard.rate_limit.settling import Settling
 from asgi_guard.rate_limit.setup import Setup
 from asgi_guard.rate_limit.store import Charge, GivesBack
 from asgi_guard.rate_limit.stores import close_store, open_store
-from asgi_guard.rate_limit.straight import Straight, decided, straight
+from asgi_guard.rate_limit.straight import straight
 from asgi_guard.rate_limit.switch import Switch
 from asgi_guard.rate_limit.together import Together
 from asgi_guard.shell import Admission, Layer
@@ -64,6 +66,14 @@ class RateLimitLayer(Layer):
         # Whether all rules are charged together, or none, and that is all.
         self._is_one_step = not settings.shadow and all(
             rule.enforced == 1 and rule.count_when is None for rule in settings.rules
+        )
+        self._asking = Asking(
+            self._outages,
+            self._timeout,
+            self._now,
+            charge=self._charge_plain,
+            take_in=self._take_in,
+            do_without=self._without_store,
         )
         self._settling = Settling(self._returns, self._now)
         self.has_open: bool = not self._is_local
@@ -167,19 +177,9 @@ class RateLimitLayer(Layer):
         if plan.plain is None:
             return self._ask_users(exchange, plan)
         if plan.straight is not None:
-            return self._admit_straight(exchange, plan.straight)
+            return self._asking.admit(exchange, plan.straight)
         keys = [rule.key(exchange.scope) for rule in plan.plain]
         return self._charge_plain(exchange, plan.plain, keys)
-
-    def _admit_straight(self, exchange: Exchange, way: Straight) -> Admission:
-        keys = way.keys(exchange.scope)
-        if None in keys:
-            return self._charge_plain(exchange, way.rules, keys)
-        if way.use is not None and not self._outages.here().is_on:
-            numbers = way.use(keys)
-            if numbers and way.admit(exchange, keys, numbers, self._now()):
-                return None
-        return self._ask_straight(exchange, way, keys)
 
     def _charge_plain(
         self, exchange: Exchange, rules: Sequence[RunningRule], keys: Sequence[str | None]
@@ -253,24 +253,8 @@ class RateLimitLayer(Layer):
         exchange.fields += fields
         return None
 
-    async def _ask_straight(self, exchange: Exchange, way: Straight, keys: Sequence[str]) -> bool:
-        outage = self._outages.here()
-        numbers: Sequence[int] = ()
-        if not outage.is_on:
-            try:
-                numbers = await way.ask(keys, self._timeout)
-            except StoreUnavailable as error:
-                outage.begin(error)
-        if not numbers:
-            answer = self._without_store(exchange, Due(way.rules, way.charges(keys)))
-        elif way.admit(exchange, keys, numbers, self._now()):
-            return True
-        else:
-            answer = self._take_in(exchange, way.rules, decided(numbers))
-        return True if answer is None else await answer
-
     async def _ask_store(self, exchange: Exchange, due: Due) -> bool:
-        outage = self._outages.here()
+        outage = self._outages.of(get_running_loop())
         answers: Answers | None = None
         if not outage.is_on:
             try:

@@ -87,9 +87,8 @@ class Outages:
         """Yield what is known of the store in each event loop."""
         return iter(list(self._all.values()))
 
-    def here(self) -> Outage:
-        """Return what is known of the store in this event loop."""
-        loop = asyncio.get_running_loop()
+    def of(self, loop: asyncio.AbstractEventLoop) -> Outage:
+        """Return what is known of the store in the running event loop."""
         known, outage = self._last
         if known is not loop:
             outage = self._all.setdefault(loop, Outage(self._probe))

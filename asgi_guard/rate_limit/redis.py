@@ -18,7 +18,7 @@ from asgi_guard.rate_limit.quota import Quota
 from asgi_guard.rate_limit.redis_client import Client, connector
 from asgi_guard.rate_limit.redis_line import Line
 from asgi_guard.rate_limit.redis_question import LendingQuestion, PlainQuestion
-from asgi_guard.rate_limit.redis_script import MICROSECOND
+from asgi_guard.rate_limit.redis_script import MICROSECOND, framed
 from asgi_guard.rate_limit.store import Charge
 from asgi_guard.rate_limit.straight import Prepared
 
@@ -99,7 +99,7 @@ class RedisStore:
         """Charge all counters, or none of them if one refuses; see `Store.hit`."""
         if not charges:
             return []
-        line = self.line()
+        line = self.line(asyncio.get_running_loop())
         patience = _PATIENCE if within is None else within
         decide = line.decide
         for counter, _, _ in charges:
@@ -120,7 +120,9 @@ class RedisStore:
         self, charges: Sequence[Charge], *, age: float, within: float | None = None
     ) -> None:
         """Undo charges; see `GivesBack.give_back`."""
-        await self.line().give_back(charges, age, 1.0 if within is None else within)
+        await self.line(asyncio.get_running_loop()).give_back(
+            charges, age, 1.0 if within is None else within
+        )
 
     async def aclose(self) -> None:
         """Close the connection of this event loop."""
@@ -137,9 +139,8 @@ class RedisStore:
         if line is not None:
             await line.end_leases()
 
-    def line(self) -> Line:
-        """Return the line of this event loop, without connecting."""
-        loop = asyncio.get_running_loop()
+    def line(self, loop: asyncio.AbstractEventLoop) -> Line:
+        """Return the line of the running event loop, without connecting."""
         last = self._last
         if last is not None and last[0] is loop:
             return last[1]
@@ -174,5 +175,5 @@ class RedisCounter:
         object.__setattr__(self, "key_bytes", self.key.encode())
 
     def name(self, key: str) -> bytes:
-        """Return the name of a key on the server."""
-        return self.key_bytes + key.encode("utf-8", "surrogatepass")
+        """Return the name of a key on the server, as it travels."""
+        return framed(self.key_bytes + key.encode("utf-8", "surrogatepass"))

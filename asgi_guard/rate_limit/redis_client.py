@@ -12,7 +12,7 @@ from redis.exceptions import ConnectionError as ConnectionLost
 
 from asgi_guard.errors import ConfigurationError, Withheld
 from asgi_guard.rate_limit.conversation import Carrier, Conversation, Question
-from asgi_guard.rate_limit.redis_script import SCRIPT, SHA, arguments
+from asgi_guard.rate_limit.redis_script import SCRIPT, SHA, arguments, unframed
 from asgi_guard.rate_limit.redis_wire import Wire
 
 _URLS = (
@@ -174,7 +174,7 @@ class Calls:
         keys, numbers = arguments(questions)
         run, script = (self._client.eval, SCRIPT) if again else (self._client.evalsha, SHA)
         try:
-            answer = await run(script, len(keys), *keys, numbers)
+            answer = await run(script, len(keys), *map(unframed, keys), numbers)
         except Exception as error:  # noqa: BLE001 - whatever it is, there is no answer
             if type(error).__name__ == "NoScriptError":  # clients have one of their own
                 self._told.unknown(self)

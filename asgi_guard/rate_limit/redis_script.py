@@ -18,6 +18,16 @@ PLAIN = 3  # numbers of an answer, for each charge
 LENDING = 4  # the same, with the units that were taken beside it
 
 
+def framed(name: bytes) -> bytes:
+    """Return the name of a key as it travels, in RESP."""
+    return b"$%d\r\n%b\r\n" % (len(name), name)
+
+
+def unframed(name: bytes) -> bytes:
+    """Return the name of a key from what travels."""
+    return name[name.index(b"\n") + 1 : -2]
+
+
 def question(charges: Iterable[tuple[bytes, int, int]], width: int) -> bytes:
     """Return what is asked, but for its keys.
 
@@ -31,7 +41,7 @@ def question(charges: Iterable[tuple[bytes, int, int]], width: int) -> bytes:
 
 
 def arguments(questions: Sequence[Question]) -> tuple[list[bytes], bytes]:
-    """Return the keys of questions, and what is asked of them: once for those who ask alike."""
+    """Return the keys of questions, framed, and what is asked: once for those who ask alike."""
     keys: list[bytes] = []
     groups: list[bytes] = []
     last, count = questions[0][2], 0

@@ -38,7 +38,6 @@ class Wire(asyncio.Protocol):
     def say(self, questions: Sequence[Question], *, again: bool = False) -> None:
         """Send questions as one command; with the script where the server did not know it."""
         keys, numbers = arguments(questions)
-        parts = [b"$%d\r\n%b\r\n" % (len(key), key) for key in keys]
         count = b"%d" % len(keys)
         self._transport.write(
             b"*%d\r\n%b\r\n$%d\r\n%b\r\n%b$%d\r\n%b\r\n"
@@ -47,7 +46,7 @@ class Wire(asyncio.Protocol):
                 _UNKNOWN if again else _KNOWN,
                 len(count),
                 count,
-                b"".join(parts),
+                b"".join(keys),
                 len(numbers),
                 numbers,
             )

@@ -5,8 +5,9 @@ numbers: nothing is made of a charge but its key, and nothing of a decision but 
 stores, and other rules, are asked by `Store.hit`.
 """
 
+from asyncio import AbstractEventLoop
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from asgi_guard._asgi import Scope
 from asgi_guard.exchange import Exchange
@@ -27,12 +28,15 @@ class Prepared(Protocol):
         """Whether some of it may be decided by what is on lease."""
         ...
 
-    def ask(self, keys: Sequence[str], within: float) -> Awaitable[Sequence[int]]:
+    def ask(
+        self, keys: tuple[str, ...], within: float, loop: AbstractEventLoop
+    ) -> Awaitable[Sequence[int]]:
         """Charge all counters, or none of them if one refuses.
 
         Args:
             keys: A key for each counter.
             within: Seconds in which an answer is wanted.
+            loop: The running event loop.
 
         Returns:
             Three numbers for each counter: what remains, the microseconds until there is more, and
@@ -43,7 +47,7 @@ class Prepared(Protocol):
         """
         ...
 
-    def use(self, keys: Sequence[str]) -> Sequence[int] | None:
+    def use(self, keys: tuple[str, ...], loop: AbstractEventLoop) -> Sequence[int] | None:
         """Charge what is on lease; return such numbers, or None where the store must be asked."""
         ...
 
@@ -62,6 +66,13 @@ class Prepares(Protocol):
             The question; None where these have to be charged by `hit`.
         """
         ...
+
+
+Ask: TypeAlias = Callable[[tuple[str, ...], float, AbstractEventLoop], Awaitable[Sequence[int]]]
+"""See `Prepared.ask`."""
+
+Use: TypeAlias = Callable[[tuple[str, ...], AbstractEventLoop], Sequence[int] | None]
+"""See `Prepared.use`."""
 
 
 class Straight:
@@ -83,19 +94,17 @@ class Straight:
 
     def __init__(self, rules: Sequence[RunningRule], prepared: Prepared, *, shown: bool) -> None:
         self.rules: tuple[RunningRule, ...] = tuple(rules)
-        self.ask: Callable[[Sequence[str], float], Awaitable[Sequence[int]]] = prepared.ask
-        self.use: Callable[[Sequence[str]], Sequence[int] | None] | None = (
-            prepared.use if prepared.lends else None
-        )
+        self.ask: Ask = prepared.ask
+        self.use: Use | None = prepared.use if prepared.lends else None
         self._keys = [rule.key for rule in rules]
         self._same = len(rules) if all(key is self._keys[0] for key in self._keys) else 0
         self._fields = JointFields(rules) if shown else None
 
-    def keys(self, scope: Scope) -> list[Any]:
+    def keys(self, scope: Scope) -> tuple[Any, ...]:
         """Return the keys of a request, some None; a function that rules share is asked once."""
         if self._same:
-            return [self._keys[0](scope)] * self._same
-        return [key(scope) for key in self._keys]
+            return (self._keys[0](scope),) * self._same
+        return tuple(key(scope) for key in self._keys)
 
     def charges(self, keys: Sequence[str]) -> list[Charge]:
         """Return what is charged."""
@@ -120,7 +129,7 @@ class Straight:
             if rule.spare is not None:
                 rule.spare.hit(keys[place], rule.cost, now)
         if self._fields is not None:
-            exchange.fields += self._fields.draft(decided(numbers))
+            exchange.fields += self._fields.draft_of(numbers)
         return True
 
 
