@@ -24,7 +24,7 @@ class Wire(asyncio.Protocol):
         writer: The stream of the connection, kept for as long as its transport is used.
     """
 
-    most: ClassVar[int] = 1
+    most: ClassVar[int] = 2
 
     def __init__(self, told: Conversation, writer: Any) -> None:
         self.has_answered: bool = False
