@@ -5,11 +5,9 @@ A layer ends when its guard is swapped for another; its books go to the layer th
 
 from typing import TYPE_CHECKING
 
-from asgi_guard.rate_limit.algorithms import Algorithm  # noqa: TC001
 from asgi_guard.rate_limit.memory import MemoryStore
-from asgi_guard.rate_limit.outage import Outages
+from asgi_guard.rate_limit.outage import Outages, probe
 from asgi_guard.rate_limit.presence import Presence
-from asgi_guard.rate_limit.quota import Quota
 from asgi_guard.rate_limit.returns import Returns
 from asgi_guard.rate_limit.running import RuleTally
 from asgi_guard.rate_limit.store import GivesBack, Store
@@ -18,8 +16,6 @@ from asgi_guard.rate_limit.stores import MEMORY_STORE, close_store, open_store
 if TYPE_CHECKING:
     from asgi_guard.rate_limit.guard import RateLimit
 
-_PROBE = Quota(1000, 1.0)  # which any store can count
-_PROBED_WITHIN = 1.0  # seconds: to connect may take longer than to ask
 _MOST_TALLIES = 1000
 
 
@@ -56,9 +52,8 @@ class Books:
         self.returns: Returns | None = (
             Returns(self.store) if isinstance(self.store, GivesBack) else None
         )
-        self.outages: Outages = Outages(self._probe)
-        # An algorithm that the store has.
-        self._probed: Algorithm = (settings.rules + settings.messages)[0].counting
+        counting = (settings.rules + settings.messages)[0].counting  # which the store can
+        self.outages: Outages = Outages(lambda: probe(self.store, counting))
         self._tallies: dict[str, RuleTally] = {} if before is None else before._tallies
         self.presence: Presence = Presence(self.aclose)
         self.is_retired: bool = False
@@ -93,7 +88,3 @@ class Books:
     def _here_to_lend(self) -> MemoryStore | None:
         """Return the counters in this process, unless they are the user's."""
         return self.here if self._owns_store or not self.is_local else None
-
-    async def _probe(self) -> object:
-        counter = self.store.counter("asgi_guard probe", _PROBE, self._probed)
-        return await self.store.hit([(counter, "probe", 1)], within=_PROBED_WITHIN)

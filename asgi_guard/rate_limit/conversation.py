@@ -1,12 +1,16 @@
 """A conversation with a server: questions that come while it answers travel together.
 
-A server that is asked by every request needs no connection for each: while one question is on its
-way, others gather, and are sent as one.
+A server that is asked by every request needs no connection for each: what is asked in one turn of
+the event loop, or while answers are on their way, is sent as one. There is no task and no timer for
+a question, or for those that travel together: an alarm is set for who waits the shortest, and
+finds nobody late as long as all is well.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Generic, TypeAlias, TypeVar
+from math import inf
+from typing import Any, Protocol, TypeAlias
 
 from asgi_guard.errors import StoreUnavailable
 
@@ -14,124 +18,213 @@ _BUSY = 0.005  # seconds that a timer is late
 _TO_READ = 0.01
 _ALIKE = 0.5  # seconds; those who wait equally long have come at different times
 
-Q = TypeVar("Q")
-A = TypeVar("A")
-
-_Asked: TypeAlias = tuple[Q, asyncio.Future[A], float]
-"""A question, where its answer goes, and when it is too late for one."""
+Question: TypeAlias = tuple["asyncio.Future[list[int]]", float, bytes, Sequence[bytes], int]
+"""Where the answer goes, when it is too late for one, what is asked, of which keys, and how many
+numbers are the answer."""
 
 
-class Conversation(Generic[Q, A]):
-    """One at a time is asked, with all the questions that have gathered; for one event loop.
+class Carrier(Protocol):
+    """What takes questions to the server, in order, and tells the conversation what came back."""
+
+    @property
+    def most(self) -> int:
+        """How many times questions are under way at once, from 1 up."""
+        ...
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether an answer has come back by it.
+
+        Then it was in order, and may have been closed because it lay idle.
+        """
+        ...
+
+    def say(self, questions: Sequence[Question], *, again: bool = False) -> None:
+        """Send questions together; again where the server did not know the script."""
+        ...
+
+    def drop(self) -> None:
+        """Leave the server at once."""
+        ...
+
+    async def aclose(self) -> None:
+        """Wait until it has been left."""
+        ...
+
+
+class Conversation:
+    """Questions of one event loop and their answers.
 
     Args:
-        ask: Sends questions, and returns their answers in order.
+        connect: Returns a carrier that is ready, and tells the conversation that it is given.
         most: The most questions that travel together, from 1 up.
     """
 
-    def __init__(self, ask: Callable[[Sequence[Q]], Awaitable[Sequence[A]]], most: int) -> None:
-        self._ask = ask
+    def __init__(self, connect: "Callable[[Conversation], Awaitable[Carrier]]", most: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._connect = connect
         self._most = most
-        self._gathered: list[_Asked[Q, A]] = []
-        self._idle: asyncio.Future[None] | None = None
-        self._talking: asyncio.Task[None] | None = None
-        self._until = 0.0
-        self._is_closing = False
+        self._gathered: list[Question] = []
+        self._under_way: deque[Sequence[Question]] = deque()
+        self._carrier: Carrier | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._is_due = False  # whether something is about to happen after which all is sent
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = inf
 
-    async def ask(self, question: Q, within: float) -> A:
-        """Ask one question.
+    def ask(
+        self, asked: bytes, keys: Sequence[bytes], size: int, within: float
+    ) -> "asyncio.Future[list[int]]":
+        """Ask one question; return what its answer will be, or `StoreUnavailable`.
 
         Args:
-            question: What to ask.
+            asked: What to ask.
+            keys: What it is about.
+            size: How many numbers are the answer.
             within: Seconds to wait for the answer.
-
-        Raises:
-            StoreUnavailable: There was no answer within that time, or an error instead.
         """
-        return await self.begin(question, within)
-
-    def begin(self, question: Q, within: float) -> "asyncio.Future[A]":
-        """Ask one question; return where its answer goes, for who must know it in any case."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[A] = loop.create_future()
+        loop = self._loop
+        waiting: asyncio.Future[list[int]] = loop.create_future()
         until = loop.time() + within
-        self._gathered.append((question, answer, until))
-        if until < self._until:  # of a question under way that may take longer than this one
-            loop.call_at(until, _give_up, answer)
-        if self._idle is not None:
-            if not self._idle.done():
-                self._idle.set_result(None)
-            self._idle = None
-        elif self._talking is None or self._talking.done():
-            self._talking = loop.create_task(self._talk())
-        return answer
+        self._gathered.append((waiting, until, asked, keys, size))
+        if until < self._alarm_at:
+            self._set_alarm(until)
+        if not self._is_due:
+            self._is_due = True
+            loop.call_soon(self._send)  # after what else is asked in this turn
+        return waiting
 
     async def aclose(self) -> None:
         """End the conversation; whoever waits for an answer gets none."""
-        if self._talking is not None:
-            self._is_closing = True
-            self._talking.cancel()
-            await asyncio.wait([self._talking])
-            self._is_closing = False
-        self._refuse([], "the store is closed")  # to those it has not even begun with
+        connecting, carrier = self._connecting, self._carrier
+        self._end("the store is closed")
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if connecting is not None:
+            await asyncio.wait([connecting])
+        if carrier is not None:
+            await carrier.aclose()
 
-    async def _talk(self) -> None:
-        loop = asyncio.get_running_loop()
-        together: list[_Asked[Q, A]] = []
-        try:
-            while not self._is_closing:  # a client may keep a cancellation to itself
-                if not self._gathered:
-                    self._idle = loop.create_future()
-                    await self._idle
-                together = [each for each in self._gathered if not each[1].done()]
-                together, self._gathered = together[: self._most], together[self._most :]
-                if together:
-                    await self._ask_together(together)
-                    self._until = 0.0
-        finally:
-            self._idle = None
-            self._refuse(together, "the store is closed")
-
-    async def _ask_together(self, together: list[_Asked[Q, A]]) -> None:
-        # Who can wait for longer than others does; each of those has said when to give up.
-        untils = [until for _, _, until in together]
-        deadline, self._until = min(untils), max(untils)
-        if self._until - deadline > _ALIKE:
-            deadline = self._until
-            for _, waiting, until in together:
-                asyncio.get_running_loop().call_at(until, _give_up, waiting)
-        try:
-            async with asyncio.timeout(None) as limit:
-                timer = asyncio.get_running_loop().call_at(deadline, _expire, limit, deadline)
-                try:
-                    answers = await self._ask([question for question, _, _ in together])
-                finally:
-                    timer.cancel()
-        except Exception as error:  # noqa: BLE001 - whatever it is, there is no answer
-            # Who has gathered meanwhile would wait for what has just failed, and longer than told.
-            self._refuse(together, repr(error), error)
-        else:
-            for (_, waiting, _), answer in zip(together, answers, strict=True):
-                if not waiting.done():
-                    waiting.set_result(answer)
-
-    def _refuse(
-        self, together: list[_Asked[Q, A]], why: str, cause: Exception | None = None
-    ) -> None:
-        gathered, self._gathered = self._gathered, []
-        for _, waiting, _ in (*together, *gathered):
+    def answered(self, carrier: Carrier, numbers: list[int]) -> None:
+        """Hand out the answers to the questions that were sent first."""
+        if carrier is not self._carrier:
+            return
+        asked = self._under_way[0]
+        if len(numbers) != sum(size for *_, size in asked):
+            self.failed(carrier, ValueError(f"{len(numbers)} numbers are no answer"))
+            return
+        self._under_way.popleft()
+        at = 0
+        for waiting, _, _, _, size in asked:
             if not waiting.done():
-                error = StoreUnavailable(why)
-                error.__cause__ = cause
-                waiting.set_exception(error)
+                waiting.set_result(numbers[at : at + size])
+            at += size
+        self._send()
+
+    def unknown(self, carrier: Carrier) -> None:
+        """Send the questions that were sent first again: the server did not know the script."""
+        if carrier is self._carrier:
+            first = self._under_way.popleft()
+            self._under_way.append(first)
+            carrier.say(first, again=True)
+
+    def lost(self, carrier: Carrier, error: BaseException) -> None:
+        """Ask once more by another carrier, where this one has ever been in order."""
+        if carrier is not self._carrier:
+            return
+        if not carrier.has_answered:
+            self._end(repr(error), error)
+            return
+        self._carrier = None
+        self._gathered[:0] = [question for each in self._under_way for question in each]
+        self._under_way.clear()
+        self._send()
+
+    def failed(self, carrier: Carrier, error: BaseException) -> None:
+        """Give up: who has gathered meanwhile would wait for what has just failed."""
+        if carrier is self._carrier:
+            self._end(repr(error), error)
+
+    def _send(self) -> None:
+        self._is_due = False
+        while self._gathered:
+            carrier = self._carrier
+            if carrier is None:
+                self._is_due = True
+                if self._connecting is None:
+                    self._connecting = self._loop.create_task(self._open())
+                return
+            if len(self._under_way) >= carrier.most:
+                self._is_due = True
+                return
+            gathered, self._gathered = self._gathered, []
+            together = [each for each in gathered if not each[0].done()]
+            together, self._gathered = together[: self._most], together[self._most :]
+            if together:
+                self._under_way.append(together)
+                carrier.say(together)
+
+    async def _open(self) -> None:
+        try:
+            carrier = await self._connect(self)
+        except Exception as error:  # noqa: BLE001 - whatever it is, there is no answer
+            if self._connecting is asyncio.current_task():
+                self._connecting = None
+                self._end(repr(error), error)
+        else:
+            if self._connecting is not asyncio.current_task():  # nobody waits for it any more
+                carrier.drop()  # though it was cancelled: a client may keep that to itself
+                return
+            self._connecting = None
+            self._carrier = carrier
+            self._send()
+
+    def _set_alarm(self, at: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = at
+        self._alarm = self._loop.call_at(at, self._look)
+
+    def _look(self) -> None:
+        """Look for who waits in vain."""
+        now = self._loop.time()
+        is_late = now - self._alarm_at > _BUSY
+        self._alarm, self._alarm_at = None, inf
+        if is_late:  # the loop was busy: the answer may be there, and not be read
+            self._set_alarm(now + _TO_READ)
+            return
+        waits = [each for each in self._all() if not each[0].done()]
+        first = min((until for _, until, *_ in waits), default=inf)
+        if first <= now:
+            error = TimeoutError("no answer in time")
+            _refuse([each for each in waits if each[1] <= now + _ALIKE], repr(error), error)
+            first = min((until for _, until, *_ in waits if until > now + _ALIKE), default=inf)
+            if first == inf:
+                self._end(repr(error), error)
+        if first != inf:
+            self._set_alarm(first)
+
+    def _all(self) -> list[Question]:
+        return [question for each in (*self._under_way, self._gathered) for question in each]
+
+    def _end(self, why: str, cause: BaseException | None = None) -> None:
+        """Leave the server, and tell everybody why there is no answer."""
+        carrier, self._carrier = self._carrier, None
+        connecting, self._connecting = self._connecting, None
+        left = self._all()
+        self._under_way.clear()
+        self._gathered = []
+        self._is_due = False
+        if carrier is not None:
+            carrier.drop()
+        if connecting is not None:
+            connecting.cancel()
+        _refuse(left, why, cause)
 
 
-def _give_up(answer: "asyncio.Future[Any]") -> None:
-    if not answer.done():
-        answer.set_exception(StoreUnavailable("no answer in time"))
-
-
-def _expire(limit: asyncio.Timeout, deadline: float) -> None:
-    """End a wait; where the loop was busy meanwhile, the answer may be there, and not be read."""
-    now = asyncio.get_running_loop().time()
-    limit.reschedule(now + _TO_READ if now - deadline > _BUSY else now)
+def _refuse(questions: Sequence[Question], why: str, cause: BaseException | None) -> None:
+    for waiting, *_ in questions:
+        if not waiting.done():
+            error: Any = StoreUnavailable(why)
+            error.__cause__ = cause
+            waiting.set_exception(error)

@@ -64,6 +64,23 @@ class JointFields:
         )
         self._state = b", ".join(rule.fields.state for rule in rules)
 
+    def draft_of(self, numbers: Sequence[int]) -> tuple[Field, ...]:
+        """Render them of three numbers for each rule: the second is the microseconds to reset."""
+        least = 0
+        shown: list[int] = []
+        for at in range(0, len(numbers), 3):
+            left = numbers[at]
+            if left < least:
+                decided = [
+                    (True, numbers[at], numbers[at + 1] / 1e6, 0.0)
+                    for at in range(0, len(numbers), 3)
+                ]
+                return draft_fields(self._rules, decided)
+            least = left
+            shown.append(left)
+            shown.append(-(-numbers[at + 1] // 1_000_000))
+        return self._policy_field, (b"ratelimit", self._state % tuple(shown))
+
     def draft(self, decisions: Sequence[Decided]) -> tuple[Field, ...]:
         """Render the fields of the draft, the tightest first."""
         least = 0

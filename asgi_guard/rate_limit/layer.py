@@ -1,6 +1,6 @@
 """The rate limit at work round one app."""
 
-import random
+from asyncio import get_running_loop
 from collections.abc import Sequence
 from math import ceil
 from typing import TYPE_CHECKING
@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 from asgi_guard._asgi import is_preflight
 from asgi_guard.errors import StoreUnavailable
 from asgi_guard.exchange import Exchange
-from asgi_guard.keys import client_ip
-from asgi_guard.rate_limit.advice import Advice
-from asgi_guard.rate_limit.answer import answer_by
+from asgi_guard.rate_limit.asking import Asking
 from asgi_guard.rate_limit.books import Books
 from asgi_guard.rate_limit.decision import Decided
 from asgi_guard.rate_limit.due import Answers, Due, all_admit, taken
@@ -20,6 +18,7 @@ from asgi_guard.rate_limit.memory import hit_all
 from asgi_guard.rate_limit.messages import MessageLimit, message_rules
 from asgi_guard.rate_limit.outage import Outage
 from asgi_guard.rate_limit.plan import Plan, choose_plans
+from asgi_guard.rate_limit.refusing import Refusing
 from asgi_guard.rate_limit.running import (
     NO_STORE,
     RuleCounts,
@@ -29,9 +28,9 @@ from asgi_guard.rate_limit.running import (
 from asgi_guard.rate_limit.settling import Settling
 from asgi_guard.rate_limit.setup import Setup
 from asgi_guard.rate_limit.store import Charge
+from asgi_guard.rate_limit.straight import straight
 from asgi_guard.rate_limit.switch import Switch
 from asgi_guard.rate_limit.together import Together
-from asgi_guard.refusal import Refusal
 from asgi_guard.shell import Admission, Layer
 
 if TYPE_CHECKING:
@@ -66,23 +65,29 @@ class RateLimitLayer(Layer):
         self._is_one_step = not settings.shadow and all(
             rule.enforced == 1 and rule.count_when is None for rule in settings.rules
         )
+        self._asking = Asking(
+            self._outages,
+            self._timeout,
+            self._now,
+            charge=self._charge_plain,
+            take_in=self._take_in,
+            do_without=self._without_store,
+        )
         self._settling = Settling(self._returns, self._now, self._timeout)
         self.has_open: bool = not self._is_local
         self._draft = settings.fields in {"draft-11", "both"}
         self._legacy = settings.fields in {"legacy", "both"}
-        self._jitter = settings.jitter
-        self._advice = Advice(
-            keyed_by_address=any(rule.key is client_ip for rule in settings.rules),
-            counts_here=self._is_local,
-        )
-        self._answer = settings.answer
+        self._refuse = Refusing(settings, counts_here=self._is_local).refuse
         everywhere = parse_exempt("RateLimit.exempt", settings.exempt)
         self._exempt = everywhere.functions
         setup = Setup(settings, self.books)
         rules = [setup.put_to_work(rule, everywhere) for rule in settings.rules]
         self._rules = [charging for charging, _, _ in rules]
         self._choice = choose_plans(
-            rules, is_local=self._is_local, asks_first=bool(everywhere.functions)
+            rules,
+            is_local=self._is_local,
+            asks_first=bool(everywhere.functions),
+            straight=lambda plain: straight(plain, self._store, settings.fields),
         )
         self._fixed = self._choice.fixed
         self._messages: MessageLimit | None = None
@@ -166,10 +171,17 @@ class RateLimitLayer(Layer):
             spared.tally.exempt += 1
         if plan.plain is None:
             return self._ask_users(exchange, plan)
+        if plan.straight is not None:
+            return self._asking.admit(exchange, plan.straight)
+        keys = [rule.key(exchange.scope) for rule in plan.plain]
+        return self._charge_plain(exchange, plan.plain, keys)
+
+    def _charge_plain(
+        self, exchange: Exchange, rules: Sequence[RunningRule], keys: Sequence[str | None]
+    ) -> Admission:
         applied: list[RunningRule] = []
         charges: list[Charge] = []
-        for rule in plan.plain:
-            key = rule.key(exchange.scope)
+        for rule, key in zip(rules, keys, strict=True):
             if key is None:
                 rule.tally.exempt += 1
             else:
@@ -240,18 +252,8 @@ class RateLimitLayer(Layer):
         exchange.fields += fields
         return None
 
-    def _refuse(
-        self, exchange: Exchange, refusal: Refusal, wait: float | None, fields: tuple[Field, ...]
-    ) -> Admission:
-        self._advice.look(exchange.scope)
-        if wait is not None and self._jitter:
-            wait *= 1 + random.uniform(0, self._jitter)  # noqa: S311 - it only spreads clients
-        if self._answer is not None and exchange.scope["type"] == "http":
-            return answer_by(self._answer, exchange, refusal, wait, fields)
-        return refusal.refuse(exchange, wait, fields)
-
     async def _ask_store(self, exchange: Exchange, due: Due) -> bool:
-        outage = self._outages.here()
+        outage = self._outages.of(get_running_loop())
         began = self._now()
         answers: Answers | None = None
         if not outage.is_on:

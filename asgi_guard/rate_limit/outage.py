@@ -11,11 +11,16 @@ from collections.abc import Awaitable, Callable, Iterator
 from weakref import WeakKeyDictionary
 
 from asgi_guard.errors import StoreUnavailable
+from asgi_guard.rate_limit.algorithms import Algorithm
+from asgi_guard.rate_limit.quota import Quota
+from asgi_guard.rate_limit.store import Store
 
 _LOG = logging.getLogger("asgi_guard")
 _FIRST_PROBE = 0.1  # seconds
 _LAST_PROBE = 1.0  # so that it is over soon after the store is back
 _SPREAD = 0.2  # of each wait, at random: workers should not come back together
+_PROBE = Quota(1000, 1.0)  # which any store can count
+_PROBED_WITHIN = 1.0  # seconds: to connect may take longer than to ask
 
 
 class Outage:
@@ -82,9 +87,8 @@ class Outages:
         """Yield what is known of the store in each event loop."""
         return iter(list(self._all.values()))
 
-    def here(self) -> Outage:
-        """Return what is known of the store in this event loop."""
-        loop = asyncio.get_running_loop()
+    def of(self, loop: asyncio.AbstractEventLoop) -> Outage:
+        """Return what is known of the store in the running event loop."""
         known, outage = self._last
         if known is not loop:
             outage = self._all.setdefault(loop, Outage(self._probe))
@@ -97,3 +101,17 @@ class Outages:
         outage = self._all.pop(asyncio.get_running_loop(), None)
         if outage is not None:
             await outage.aclose()
+
+
+async def probe(store: Store, algorithm: Algorithm) -> None:
+    """Ask a store for a sign of life.
+
+    Args:
+        store: The store.
+        algorithm: One that it has.
+
+    Raises:
+        StoreUnavailable: There is none.
+    """
+    counter = store.counter("asgi_guard probe", _PROBE, algorithm)
+    await store.hit([(counter, "probe", 1)], within=_PROBED_WITHIN)

@@ -1,16 +1,20 @@
 """Plans: which rules a request meets, by its path and method, and how they are asked."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from asgi_guard._asgi import Scope
 from asgi_guard.matching import Choice, Matcher
 from asgi_guard.rate_limit.charging import Charging
-from asgi_guard.rate_limit.running import RunningRule  # noqa: TC001
+from asgi_guard.rate_limit.running import RunningRule
+from asgi_guard.rate_limit.straight import Straight
 from asgi_guard.rate_limit.together import Together, together
 
 Place: TypeAlias = tuple[Charging, bool]
 """A rule, and whether it spares the request."""
+
+Ways: TypeAlias = Callable[[Sequence[RunningRule]], Straight | None]
+"""Returns the straight way for plain rules, where there is one."""
 
 
 class Plan:
@@ -20,18 +24,22 @@ class Plan:
         places: The rules, each with whether it spares these requests.
         is_local: Whether counters are in this process.
         asks_first: Whether the guard has to ask somebody before its rules are.
+        straight: Returns the straight way for plain rules, where there is one.
 
     Attributes:
         only: The rule that decides alone, at once, in this process; or None.
         together: The rules that decide together so; or None.
+        straight: The straight way to the store, where nobody else has to be asked; or None.
         plain: The rules that apply, where none of them has to ask anybody; or None.
         rules: The rules that apply.
         spared: The rules that would, if their exemptions did not name the path.
     """
 
-    __slots__ = ("only", "plain", "rules", "spared", "together")
+    __slots__ = ("only", "plain", "rules", "spared", "straight", "together")
 
-    def __init__(self, places: Sequence[Place], *, is_local: bool, asks_first: bool) -> None:
+    def __init__(
+        self, places: Sequence[Place], *, is_local: bool, asks_first: bool, straight: Ways
+    ) -> None:
         self.rules: tuple[Charging, ...] = tuple(
             rule for rule, is_spared in places if not is_spared
         )
@@ -45,6 +53,7 @@ class Plan:
         )
         self.only: RunningRule | None = plain[0] if at_once and len(plain) == 1 else None
         self.together: Together | None = together(plain) if at_once else None
+        self.straight: Straight | None = None if asks or self.spared else straight(plain)
 
 
 def choose_plans(
@@ -52,6 +61,7 @@ def choose_plans(
     *,
     is_local: bool,
     asks_first: bool,
+    straight: Ways,
 ) -> Choice[Place, Plan]:
     """Return the choice of a plan.
 
@@ -60,7 +70,12 @@ def choose_plans(
             spares (None: no path).
         is_local: Whether counters are in this process.
         asks_first: Whether the guard has to ask somebody before its rules are.
+        straight: Returns the straight way for plain rules, where there is one.
     """
+
+    def plan(places: Sequence[Place]) -> Plan:
+        return Plan(places, is_local=is_local, asks_first=asks_first, straight=straight)
+
     items: list[tuple[Matcher | None, Place]] = []
     for rule, applies, spares in rules:
         if spares is None:
@@ -68,7 +83,7 @@ def choose_plans(
         else:
             items.append((_if(applies, spares, spared=False), (rule, False)))
             items.append((_if(applies, spares, spared=True), (rule, True)))
-    return Choice(items, lambda places: Plan(places, is_local=is_local, asks_first=asks_first))
+    return Choice(items, plan)
 
 
 def _if(applies: Matcher | None, spares: Matcher, *, spared: bool) -> Matcher:

@@ -6,32 +6,23 @@ is on its way travel together with the next question, over one connection for ea
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
-from hashlib import sha1
-from importlib.resources import files
-from typing import Any, ClassVar, TypeAlias
+from typing import ClassVar
 from weakref import WeakKeyDictionary
 
 from asgi_guard._checks import check_name
-from asgi_guard._clock import monotonic
-from asgi_guard.errors import ConfigurationError, StoreUnavailable
+from asgi_guard.errors import ConfigurationError
 from asgi_guard.rate_limit.algorithms import Algorithm
 from asgi_guard.rate_limit.ban import Ban
-from asgi_guard.rate_limit.conversation import Conversation
-from asgi_guard.rate_limit.decision import BanBegun, Banned, Decision
-from asgi_guard.rate_limit.leases import Answer, Lease, Leases
+from asgi_guard.rate_limit.decision import Decision
 from asgi_guard.rate_limit.quota import Quota
-from asgi_guard.rate_limit.redis_client import Client, connector, direct, is_unknown_script
-from asgi_guard.rate_limit.redis_counter import MICROSECOND, RedisCounter, redis_counter
+from asgi_guard.rate_limit.redis_client import Client, connector
+from asgi_guard.rate_limit.redis_counter import RedisCounter, redis_counter
+from asgi_guard.rate_limit.redis_line import Line
+from asgi_guard.rate_limit.redis_question import LendingQuestion, PlainQuestion
 from asgi_guard.rate_limit.store import Charge
+from asgi_guard.rate_limit.straight import Prepared
 
-_SCRIPT = files("asgi_guard.rate_limit").joinpath("redis.lua").read_text("utf-8")
-_SHA = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
-_ANSWER = 5  # numbers for each charge
-_BAN_BEGUN = -2
-_MOST_TOGETHER = 256  # a script must not keep the server from others for long
 _PATIENCE = 1.0  # seconds, where nobody says how long to wait
-_PARTING = 0.5  # seconds for giving back at shutdown what was not used
 
 
 class RedisStore:
@@ -66,9 +57,9 @@ class RedisStore:
         self._tag = f"{{{prefix}}}:"
         self._connect = connector(target)
         self._owns = isinstance(target, str)
-        self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
+        self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, Line] = WeakKeyDictionary()
         # The loop that asked last and its line; one attribute, for loops in several threads.
-        self._last: tuple[asyncio.AbstractEventLoop | None, Any] = (None, None)
+        self._last: tuple[asyncio.AbstractEventLoop, Line] | None = None
 
     def counter(
         self,
@@ -102,29 +93,39 @@ class RedisStore:
         """Charge all counters, or none of them if one refuses; see `Store.hit`."""
         if not charges:
             return []
-        loop, line = self._last
-        if loop is not asyncio.get_running_loop():
-            line = self._line()
+        line = self.line(asyncio.get_running_loop())
         patience = _PATIENCE if within is None else within
+        decide = line.decide
         for counter, _, _ in charges:
             if counter.lease:
-                leased: Sequence[Decision] = await line.decide_with_leases(charges, patience)
-                return leased
-        decisions: Sequence[Decision] = await line.ask((charges, None), patience)
+                decide = line.decide_with_leases
+        decisions: Sequence[Decision] = await decide(charges, patience)
         return decisions
+
+    def prepare(self, charges: Sequence[tuple[RedisCounter, int]]) -> Prepared | None:
+        """Prepare a question that will be asked of many keys; see `Prepares.prepare`."""
+        if type(self).hit is not RedisStore.hit:  # a subclass may decide otherwise
+            return None
+        if any(counter.bans for counter, _ in charges):  # of which numbers alone do not tell
+            return None
+        if any(counter.lease for counter, _ in charges):
+            return LendingQuestion(self.line, charges)
+        return PlainQuestion(self.line, charges)
 
     async def give_back(
         self, charges: Sequence[Charge], *, age: float, within: float | None = None
     ) -> None:
         """Undo charges; see `GivesBack.give_back`."""
-        await self._line().give_back(charges, age, 1.0 if within is None else within)
+        await self.line(asyncio.get_running_loop()).give_back(
+            charges, age, 1.0 if within is None else within
+        )
 
     async def aclose(self) -> None:
         """Close the connection of this event loop."""
         loop = asyncio.get_running_loop()
         line = self._lines.pop(loop, None)
-        if self._last[0] is loop:
-            self._last = (None, self._last[1])
+        if self._last is not None and self._last[0] is loop:
+            self._last = None
         if line is not None:
             await line.aclose(close_client=self._owns)
 
@@ -134,128 +135,13 @@ class RedisStore:
         if line is not None:
             await line.end_leases()
 
-    def _line(self) -> "_Line":
-        loop = asyncio.get_running_loop()
+    def line(self, loop: asyncio.AbstractEventLoop) -> Line:
+        """Return the line of the running event loop, without connecting."""
+        last = self._last
+        if last is not None and last[0] is loop:
+            return last[1]
         line = self._lines.get(loop)
         if line is None:
-            line = self._lines[loop] = _Line(self._connect())
+            line = self._lines[loop] = Line(self._connect())
         self._last = (loop, line)
         return line
-
-
-class _Line:
-    """One event loop's line to the server, and what it has on lease."""
-
-    def __init__(self, client: Client) -> None:
-        self._whole = client
-        self._client = direct(client)
-        self._leases = Leases()
-        self._talk: Conversation[_Question, list[Any]] = Conversation(self._ask, _MOST_TOGETHER)
-        self.ask = self._talk.ask
-
-    async def aclose(self, *, close_client: bool) -> None:
-        await self.end_leases()
-        await self._talk.aclose()
-        if self._client is not self._whole:
-            await self._client.aclose()
-        if close_client:
-            await self._whole.aclose()
-
-    async def end_leases(self) -> None:
-        back = self._leases.give_back(monotonic())
-        with suppress(StoreUnavailable):  # whose units are lost then, until they fade
-            for start in range(0, len(back), _MOST_TOGETHER):
-                await self._talk.ask((back[start : start + _MOST_TOGETHER], None), _PARTING)
-
-    async def give_back(self, charges: Sequence[Charge], age: float, within: float) -> None:
-        ages = [int(age / MICROSECOND)]
-        back = [(counter, key, -cost) for counter, key, cost in charges]
-        await asyncio.gather(*(self._talk.ask(([each], ages), within) for each in back))
-
-    async def decide_with_leases(
-        self, charges: Sequence[Charge], within: float
-    ) -> Sequence[Decision]:
-        now = monotonic()
-        used = [self._leases.use(counter.key, key, cost, now) for counter, key, cost in charges]
-        asked = [charge for charge, lease in zip(charges, used, strict=True) if lease is None]
-        if not asked:
-            return [lease.decision(now) for lease in used if lease is not None]
-        extras = [self._extra(charge) for charge in asked]
-        asking = self._talk.begin((asked, extras), within)
-        # Who is cut off while it asks leaves the units that were taken beside its own to others.
-        asking.add_done_callback(lambda done: self._settle(charges, used, asked, extras, done))
-        await asyncio.wait((asking,))
-        rest = (each._replace(remaining=each.remaining + more) for each, more in asking.result())
-        return [next(rest) if lease is None else lease.decision(now) for lease in used]
-
-    def _settle(
-        self,
-        charges: Sequence[Charge],
-        used: Sequence[Lease | None],
-        asked: Sequence[Charge],
-        extras: Sequence[int],
-        done: "asyncio.Future[list[Answer]]",
-    ) -> None:
-        """Take note of an answer, whether or not somebody still waits for it."""
-        has_none = done.cancelled() or done.exception() is not None
-        answers = None if has_none else done.result()
-        if answers is None or not all(decision.admitted for decision, _ in answers):
-            for lease, (_, _, cost) in zip(used, charges, strict=True):
-                if lease is not None:
-                    lease.units += cost  # nothing is charged for a refusal
-        self._leases.take(asked, extras, answers, monotonic())
-
-    def _extra(self, charge: Charge) -> int:
-        """Return how many units to take beside what is charged."""
-        counter, key, cost = charge
-        return self._leases.begin(counter.key, key, counter.lease - cost, monotonic())
-
-    async def _ask(self, questions: "Sequence[_Question]") -> list[list[Any]]:
-        keys: list[bytes] = []
-        asked: list[bytes] = []
-        for charges, extras in questions:
-            asked.append(b"%d" % len(charges))
-            for place, (counter, key, cost) in enumerate(charges):
-                name = key.encode("utf-8", "surrogatepass")
-                keys.append(counter.key_bytes + name)
-                if counter.bans:
-                    keys.append(counter.bans + name)
-                if extras is None and cost == 1:  # nearly always
-                    asked.append(counter.numbers_of_one)
-                else:
-                    extra = 0 if extras is None else extras[place]
-                    asked.append(b"%s %d %d" % (counter.numbers, cost, extra))
-        numbers = b" ".join(asked)
-        try:
-            answer = await self._client.evalsha(_SHA, len(keys), *keys, numbers)
-        except Exception as error:
-            if not is_unknown_script(error):  # to a server that has been restarted, or a new one
-                raise
-            answer = await self._client.eval(_SCRIPT, len(keys), *keys, numbers)
-        return _read(list(map(int, answer.split())), questions)
-
-
-_Question: TypeAlias = tuple[Sequence[Charge], Sequence[int] | None]
-"""Charges, and the units to take beside each where a lease is wanted; or the age, in microseconds,
-of what is given back."""
-
-
-def _read(numbers: Sequence[int], questions: Sequence[_Question]) -> list[list[Any]]:
-    """Turn the script's numbers into answers, of which a crowd has very many."""
-    answers: list[list[Any]] = []
-    at = 0
-    for charges, extras in questions:
-        found: list[Any] = []
-        for _ in charges:
-            admitted, retry = numbers[at], numbers[at + 3]
-            kind = Decision if admitted >= 0 else BanBegun if admitted == _BAN_BEGUN else Banned
-            decision = kind(
-                admitted == 1,
-                numbers[at + 1],
-                numbers[at + 2] * MICROSECOND,
-                None if retry < 0 else retry * MICROSECOND,
-            )
-            found.append(decision if extras is None else (decision, numbers[at + 4]))
-            at += _ANSWER
-        answers.append(found)
-    return answers

@@ -1,7 +1,8 @@
 """Clients of redis-py, by URL: one server, a cluster, or whatever sentinels watch."""
 
+import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import Redis, RedisCluster, Sentinel
@@ -10,6 +11,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as ConnectionLost
 
 from asgi_guard.errors import ConfigurationError, Withheld
+from asgi_guard.rate_limit.conversation import Carrier, Conversation, Question
+from asgi_guard.rate_limit.redis_script import SCRIPT, SHA, arguments, unframed
+from asgi_guard.rate_limit.redis_wire import Wire
 
 _URLS = (
     "redis://, rediss:// or unix:// as redis-py reads them, redis+cluster:// or rediss+cluster:// "
@@ -100,6 +104,7 @@ class _Watched:
     def __init__(self, sentinel: Any, service: str, **settings: Any) -> None:
         self._sentinel = sentinel
         self._master = sentinel.master_for(service, **settings)
+        self.connection_pool: Any = self._master.connection_pool
         self.evalsha = self._master.evalsha
         self.eval = self._master.eval
 
@@ -109,76 +114,71 @@ class _Watched:
             await each.aclose()
 
 
-def is_unknown_script(error: Exception) -> bool:
-    """Tell whether a server does not know the script; clients have an error of their own for it."""
-    return type(error).__name__ == "NoScriptError"
+async def connect(client: Client, told: Conversation) -> Carrier:
+    """Return what asks the script: a connection taken over, or the client where that cannot be.
 
-
-def direct(client: Client) -> Client:
-    """Return what does less for each command, where the client is one of a single server.
-
-    A command of redis-py takes a connection out of a pool, looks whether it is alive, and knows
-    what to do with each kind of answer and how to try again: half of what a question costs here.
-    """
-    pool = getattr(client, "connection_pool", None)
-    return client if pool is None else Direct(pool)
-
-
-class Direct:
-    """One connection of a pool's own making, for one command at a time.
+    A cluster has several servers, and knows which to ask; others may stand in for a server.
 
     Args:
-        pool: The pool of a client of redis.asyncio or valkey.asyncio.
+        client: The client.
+        told: Who is told what comes back.
+    """
+    pool: Any = getattr(client, "connection_pool", None)
+    if not hasattr(getattr(pool, "connection_class", None), "_writer"):
+        return Calls(told, client)
+    connection = pool.make_connection()
+    try:
+        await connection.connect()
+        writer = connection._writer
+        if hasattr(getattr(writer, "transport", None), "set_protocol"):
+            connection._reader = connection._writer = None
+            return Wire(told, writer)
+    except BaseException:
+        await connection.disconnect(nowait=True)
+        raise
+    await connection.disconnect(nowait=True)
+    return Calls(told, client)
+
+
+class Calls:
+    """Asks by commands of a client.
+
+    Args:
+        told: Who is told what comes back.
+        client: The client.
     """
 
-    def __init__(self, pool: Any) -> None:
-        self._pool = pool
-        self._connection: Any = None
+    most: ClassVar[int] = 1
 
-    async def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any:
-        """Run a script that the server knows."""
-        return await self._ask("EVALSHA", sha, numkeys, *keys_and_args)
+    def __init__(self, told: Conversation, client: Client) -> None:
+        self.has_answered: bool = False
+        self._told = told
+        self._client = client
+        self._asking: asyncio.Task[None] | None = None
 
-    async def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any:
-        """Run a script, and let the server know it."""
-        return await self._ask("EVAL", script, numkeys, *keys_and_args)
+    def say(self, questions: Sequence[Question], *, again: bool = False) -> None:
+        """Send questions as one command; with the script where the server did not know it."""
+        self._asking = asyncio.get_running_loop().create_task(self._ask(questions, again=again))
+
+    def drop(self) -> None:
+        """Wait for no answer any more."""
+        if self._asking is not None:
+            self._asking.cancel()
 
     async def aclose(self) -> None:
-        """Close the connection, and nothing of the pool's."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.disconnect(nowait=True)
+        """Wait until nothing is asked any more."""
+        if self._asking is not None:
+            await asyncio.wait([self._asking])
 
-    async def _ask(self, *command: Any) -> Any:
-        if self._connection is not None:
-            try:
-                return await self._say(command)
-            except Exception as error:
-                if not _is_lost(error):  # while it lay idle: once more, on a new one
-                    raise
-        self._connection = self._pool.make_connection()
-        return await self._say(command, connect=True)
-
-    async def _say(self, command: Sequence[Any], *, connect: bool = False) -> Any:
-        connection = self._connection
+    async def _ask(self, questions: Sequence[Question], *, again: bool) -> None:
+        keys, numbers = arguments(questions)
+        run, script = (self._client.eval, SCRIPT) if again else (self._client.evalsha, SHA)
         try:
-            if connect:
-                await connection.connect()
-            packed = connection.pack_command(*command)
-            await connection.send_packed_command(packed, check_health=False)
-            return await connection.read_response()
-        except BaseException as error:
-            if not _is_answer(error):
-                await self.aclose()
-            raise
-
-
-def _is_answer(error: BaseException) -> bool:
-    """Tell whether this is what the server has said, on a connection that is in order."""
-    return any(kind.__name__ == "ResponseError" for kind in type(error).__mro__)
-
-
-def _is_lost(error: Exception) -> bool:
-    """Tell whether a connection was closed while it lay idle; uvloop says RuntimeError of that."""
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    return "ConnectionError" in kinds or isinstance(error, RuntimeError)
+            answer = await run(script, len(keys), *map(unframed, keys), numbers)
+        except Exception as error:  # noqa: BLE001 - whatever it is, there is no answer
+            if type(error).__name__ == "NoScriptError":  # clients have one of their own
+                self._told.unknown(self)
+            else:
+                self._told.failed(self, error)
+        else:
+            self._told.answered(self, list(map(int, answer.split())))

@@ -25,7 +25,6 @@ class RedisCounter:
         lease: Units that are taken at once, 0 or 1 for no more than are used.
         bans: What the keys of its bans on the server begin with; none where nobody is banned.
         key_bytes: The same as `key`, as it is sent.
-        numbers_of_one: What is sent for a charge of one unit.
     """
 
     key: str
@@ -34,12 +33,16 @@ class RedisCounter:
     lease: int = 0
     bans: bytes = b""
     key_bytes: bytes = field(init=False)
-    numbers_of_one: bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        """Prepare what most charges consist of."""
+        """Prepare what all keys begin with."""
         object.__setattr__(self, "key_bytes", self.key.encode())
-        object.__setattr__(self, "numbers_of_one", self.numbers + b" 1 0")
+
+    def names(self, key: str) -> tuple[bytes, ...]:
+        """Return the names of a key on the server, as they travel; two where it may be banned."""
+        encoded = key.encode("utf-8", "surrogatepass")
+        name = _framed(self.key_bytes + encoded)
+        return (name, _framed(self.bans + encoded)) if self.bans else (name,)
 
 
 def redis_counter(
@@ -74,6 +77,10 @@ def redis_counter(
         lease=lease,
         bans=b"" if ban is None else f"{tag}{named}:ban:".encode(),
     )
+
+
+def _framed(name: bytes) -> bytes:
+    return b"$%d\r\n%b\r\n" % (len(name), name)
 
 
 def _terms(ban: Ban) -> bytes:

@@ -44,13 +44,6 @@ async def test_any_number_of_rules_takes_one_trip(redis_server: RedisServer, rul
     await store.aclose()
 
 
-def connections(server: RedisServer) -> int:
-    """Return how many clients are connected, beside who asks."""
-    with server.control() as control:
-        clients: Any = control.client_list()
-        return len(clients) - 1
-
-
 def commands(server: RedisServer) -> int:
     """Return how many commands clients have sent, without those of scripts."""
     return server.calls("evalsha") + server.calls("eval")
@@ -58,7 +51,7 @@ def commands(server: RedisServer) -> int:
 
 async def test_requests_at_the_same_time_travel_together(redis_server: RedisServer) -> None:
     """Over one connection, in few commands, and each gets its own answer."""
-    others = connections(redis_server)
+    others = redis_server.connections()
     store = RedisStore(redis_server.url)
     await ask(store)
     before = commands(redis_server)
@@ -67,7 +60,7 @@ async def test_requests_at_the_same_time_travel_together(redis_server: RedisServ
     assert sorted(left for left, _ in together) == [
         each for each in range(90, 100) for _ in "5" * 50
     ]
-    assert connections(redis_server) == others + 1
+    assert redis_server.connections() == others + 1
     await store.aclose()
 
 
@@ -178,7 +171,7 @@ async def test_who_asks_a_closed_store_is_told(redis_server: RedisServer) -> Non
 
 async def test_a_rate_limit_counts_there(redis_server: RedisServer) -> None:
     """By its URL; two apps are two workers. At shutdown they leave nothing open."""
-    others = connections(redis_server)
+    others = redis_server.connections()
     settings = RateLimit("3/year", Rule("2/year", path="/login"), store=redis_server.url)
     workers = [settings(Starlette(routes=[Mount("/", hello)])) for _ in range(2)]
     async with LifespanManager(workers[0]), LifespanManager(workers[1]):
@@ -187,8 +180,8 @@ async def test_a_rate_limit_counts_there(redis_server: RedisServer) -> None:
         answer = await get().run(workers[0])
         assert answer.status == 200
         assert answer.headers["ratelimit"].startswith('"3/year";r=0;t=')
-        assert connections(redis_server) == others + 2
-    assert connections(redis_server) == others
+        assert redis_server.connections() == others + 2
+    assert redis_server.connections() == others
 
 
 async def test_a_limiter_counts_there(redis_server: RedisServer) -> None:

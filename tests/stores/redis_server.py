@@ -67,6 +67,12 @@ class RedisServer(Server):
             known: dict[str, dict[str, Any]] = connection.info("commandstats")
         return int(known.get(f"cmdstat_{command.lower()}", {}).get("calls", 0))
 
+    def connections(self) -> int:
+        """Return how many clients are connected, beside who asks."""
+        with self.control() as connection:
+            clients: Any = connection.client_list()
+        return len(clients) - 1
+
     def clear(self) -> None:
         """Forget all keys, scripts and functions, and what `calls` counted."""
         with self.control() as connection:

@@ -1,6 +1,6 @@
 """Ours, where counters live elsewhere or there are several limits."""
 
-from asgi_guard import RateLimit
+from asgi_guard import RateLimit, Rule
 from asgi_guard._asgi import ASGIApp
 from asgi_guard.rate_limit.fields import Fields
 from asgi_guard.rate_limit.stores import MEMORY_STORE
@@ -12,9 +12,15 @@ from tests.benchmarks.stacks import Settings, Stack
 _FIELDS = shows("ratelimit", "ratelimit-policy")
 
 
-def rate_limit(place: Place, limits: int) -> Stack:
-    """Return the rate limit as it is by default: it tells every client what is left."""
-    return _stack("RateLimit", place, limits, "draft-11")
+def rate_limit(place: Place, limits: int, lease: int = 0) -> Stack:
+    """Return the rate limit as it is by default: it tells every client what is left.
+
+    Args:
+        place: Where counters live.
+        limits: How many limits there are.
+        lease: Units that are taken from there at once; default 0, for no more than are used.
+    """
+    return _stack("RateLimit", place, limits, "draft-11", lease)
 
 
 def without_fields(place: Place, limits: int) -> Stack:
@@ -22,11 +28,11 @@ def without_fields(place: Place, limits: int) -> Stack:
     return _stack("RateLimit(fields=None)", place, limits, None)
 
 
-def _stack(name: str, place: Place, limits: int, fields: Fields) -> Stack:
+def _stack(name: str, place: Place, limits: int, fields: Fields, lease: int = 0) -> Stack:
     def build(settings: Settings) -> ASGIApp:
         app = fastapi()
         guard = RateLimit(
-            *settings.quotas[:limits],
+            *(Rule(quota, lease=lease) for quota in settings.quotas[:limits]),
             store=place() or MEMORY_STORE,
             store_timeout=5,
             fields=fields,

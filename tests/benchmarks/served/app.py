@@ -19,6 +19,7 @@ KINDS: dict[str, Callable[[Place], Stack]] = {
     "RateLimit in memory, 1 limit": lambda place: of_asgi_guard.rate_limit(place, 1),
     "RateLimit on Redis, 1 limit": lambda place: of_asgi_guard.rate_limit(place, 1),
     "RateLimit on Redis, 3 limits": lambda place: of_asgi_guard.rate_limit(place, 3),
+    "RateLimit on Redis, leases of 10": lambda place: of_asgi_guard.rate_limit(place, 1, lease=10),
     "slowapi on Redis, 1 limit": lambda place: slowapi(place, 1),
 }
 """What is served, by its name."""

@@ -1,0 +1,132 @@
+"""One event loop's line to a Redis server, and what it has on lease."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import TypeAlias
+
+from asgi_guard._clock import monotonic
+from asgi_guard.errors import StoreUnavailable
+from asgi_guard.rate_limit.conversation import Conversation
+from asgi_guard.rate_limit.decision import Decision
+from asgi_guard.rate_limit.leases import Answer, Lease, Leases
+from asgi_guard.rate_limit.redis_client import Client, connect
+from asgi_guard.rate_limit.redis_counter import MICROSECOND
+from asgi_guard.rate_limit.redis_script import WIDE, decision, decisions, question, width_for
+from asgi_guard.rate_limit.store import Charge
+
+_MOST_TOGETHER = 256  # a script must not keep the server from others for long
+_PARTING = 0.5  # seconds for giving back at shutdown what was not used
+
+Ask: TypeAlias = Callable[[bytes, Sequence[bytes], int, float], Awaitable[list[int]]]
+"""Asks a question; see `Conversation.ask`."""
+
+
+class Line:
+    """A conversation with a server about charges.
+
+    Args:
+        client: A client of the server, or of the servers.
+
+    Attributes:
+        ask: Asks a question; see `Conversation.ask`.
+        leases: What is on lease.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.leases: Leases = Leases()
+        self._talk = Conversation(lambda talk: connect(client, talk), _MOST_TOGETHER)
+        self.ask: Ask = self._talk.ask
+
+    async def aclose(self, *, close_client: bool) -> None:
+        """Give back the leases, and close the connection; the client too, if told so."""
+        await self.end_leases()
+        await self._talk.aclose()
+        if close_client:
+            await self._client.aclose()
+
+    async def end_leases(self) -> None:
+        """Give back the units that are on lease."""
+        back = self.leases.give_back(monotonic())
+        with suppress(StoreUnavailable):  # whose units are lost then, until they fade
+            for start in range(0, len(back), _MOST_TOGETHER):
+                together = back[start : start + _MOST_TOGETHER]
+                await asyncio.gather(*(self._undo(each, 0, _PARTING) for each in together))
+
+    async def give_back(self, charges: Sequence[Charge], age: float, within: float) -> None:
+        """Undo charges, each by itself."""
+        age = int(age / MICROSECOND)
+        back = [(counter, key, -cost) for counter, key, cost in charges]
+        await asyncio.gather(*(self._undo(each, age, within) for each in back))
+
+    async def decide(self, charges: Sequence[Charge], within: float) -> Sequence[Decision]:
+        """Charge all counters, or none of them if one refuses."""
+        width = width_for(counter for counter, _, _ in charges)
+        asked = question([(counter.numbers, cost, 0) for counter, _, cost in charges], width)
+        answer = self._talk.ask(asked, _names(charges), width * len(charges), within)
+        return decisions(await answer, width)
+
+    async def decide_with_leases(
+        self, charges: Sequence[Charge], within: float
+    ) -> Sequence[Decision]:
+        """Do the same, with what is on lease as far as there is any."""
+        now = monotonic()
+        used = [self.leases.use(counter.key, key, cost, now) for counter, key, cost in charges]
+        asked = [charge for charge, lease in zip(charges, used, strict=True) if lease is None]
+        if not asked:
+            return [lease.decision(now) for lease in used if lease is not None]
+        extras = [self._extra(charge) for charge in asked]
+        asking = self._ask_for_more(asked, extras, within)
+        # Who is cut off while it asks leaves the units that were taken beside its own to others.
+        asking.add_done_callback(lambda done: self._settle(charges, used, asked, extras, done))
+        await asyncio.wait((asking,))
+        answers = _answers(asking.result())
+        rest = (each._replace(remaining=each.remaining + more) for each, more in answers)
+        return [next(rest) if lease is None else lease.decision(now) for lease in used]
+
+    def _ask_for_more(
+        self, charges: Sequence[Charge], extras: Sequence[int], within: float
+    ) -> "asyncio.Future[list[int]]":
+        pairs = zip(charges, extras, strict=True)
+        asked = question(
+            [(counter.numbers, cost, extra) for (counter, _, cost), extra in pairs], WIDE
+        )
+        return self._talk.ask(asked, _names(charges), WIDE * len(charges), within)
+
+    def _settle(
+        self,
+        charges: Sequence[Charge],
+        used: Sequence[Lease | None],
+        asked: Sequence[Charge],
+        extras: Sequence[int],
+        done: "asyncio.Future[list[int]]",
+    ) -> None:
+        """Take note of an answer, whether or not somebody still waits for it."""
+        has_none = done.cancelled() or done.exception() is not None
+        answers = None if has_none else _answers(done.result())
+        if answers is None or not all(decided.admitted for decided, _ in answers):
+            for lease, (_, _, cost) in zip(used, charges, strict=True):
+                if lease is not None:
+                    lease.units += cost  # nothing is charged for a refusal
+        self.leases.take(asked, extras, answers, monotonic())
+
+    async def _undo(self, charge: Charge, age: int, within: float) -> None:
+        counter, key, cost = charge
+        width = width_for([counter])
+        asked = question([(counter.numbers, cost, age)], width)
+        await self._talk.ask(asked, counter.names(key), width, within)
+
+    def _extra(self, charge: Charge) -> int:
+        """Return how many units to take beside what is charged."""
+        counter, key, cost = charge
+        return self.leases.begin(counter.key, key, counter.lease - cost, monotonic())
+
+
+def _names(charges: Sequence[Charge]) -> list[bytes]:
+    return [name for counter, key, _ in charges for name in counter.names(key)]
+
+
+def _answers(numbers: Sequence[int]) -> list[Answer]:
+    found = [numbers[at : at + WIDE] for at in range(0, len(numbers), WIDE)]
+    return [(decision(*each), max(0, each[-1])) for each in found]
