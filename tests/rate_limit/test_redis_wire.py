@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -156,17 +156,19 @@ class Trickle:
         """Pass on one connection."""
         source, sink = await asyncio.open_connection(HOST, self._upstream)
         back = asyncio.ensure_future(self._back(source, writer))
-        while said := await reader.read(65536):
-            sink.write(said)
+        with suppress(ConnectionError):
+            while said := await reader.read(65536):
+                sink.write(said)
         sink.close()
         await back
 
     async def _back(self, source: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while said := await source.read(65536):
-            for byte in self.before + said:
-                writer.write(bytes([byte]))
-                await writer.drain()
-                await asyncio.sleep(0)
+        with suppress(ConnectionError):  # who does not understand hangs up
+            while said := await source.read(65536):
+                for byte in self.before + said:
+                    writer.write(bytes([byte]))
+                    await writer.drain()
+                    await asyncio.sleep(0)
         writer.close()
 
 
@@ -178,6 +180,31 @@ async def test_answers_may_come_in_pieces(redis_server: RedisServer) -> None:
         trickle.before = PUSH
         assert await ask(store, 3) == [98] * 3
         await store.aclose()
+
+
+@pytest.mark.parametrize(
+    "nonsense", [b"nonsense\r\n", b"$3\r\nabc\r\n", b"$3\r\n1 2\r\n", b"*1\r\n:1\r\n", b"$x\r\n"]
+)
+async def test_what_is_no_answer_is_an_outage(redis_server: RedisServer, nonsense: bytes) -> None:
+    """Nobody is told what was meant for another; the next question finds a new connection."""
+    async with trickling(redis_server) as trickle:
+        store = RedisStore(f"redis://{HOST}:{trickle.port}")
+        assert await ask(store, 3) == [99] * 3
+        before = carrier(store)
+        trickle.before = nonsense
+        with pytest.raises(StoreUnavailable):
+            await ask(store, 3)
+        trickle.before = b""
+        assert await ask(store, 3) in ([98] * 3, [97] * 3)
+        assert carrier(store) is not before
+        await store.aclose()
+
+
+async def test_one_decision_may_be_about_very_many_rules(redis_server: RedisServer) -> None:
+    """More keys than a function of Lua may have arguments."""
+    store = RedisStore(redis_server.url)
+    assert await ask(store, 3000) == [99] * 3000
+    await store.aclose()
 
 
 @pytest.mark.parametrize(
