@@ -26,10 +26,10 @@ from asgi_guard.rate_limit.decision import Decision
 from asgi_guard.rate_limit.guard import RateLimit
 from asgi_guard.rate_limit.handler import rate_limited
 from asgi_guard.rate_limit.limiter import RateLimiter
-from asgi_guard.rate_limit.memory import MemoryStore
 from asgi_guard.rate_limit.quota import Quota
-from asgi_guard.rate_limit.rule import Rule
-from asgi_guard.rate_limit.store import Charge, Store
+from asgi_guard.rate_limit.rules.rule import Rule
+from asgi_guard.rate_limit.stores.memory import MemoryStore
+from asgi_guard.rate_limit.stores.store import Charge, Store
 from asgi_guard.rate_limit.switch import Switch
 from asgi_guard.swappable import Swappable
 

@@ -17,7 +17,7 @@ from asgi_guard.metrics.catalogue import Metric
 from asgi_guard.metrics.durations import Durations
 from asgi_guard.parts import Parts
 from asgi_guard.rate_limit.place import PLACES
-from asgi_guard.rate_limit.running import RuleCounts
+from asgi_guard.rate_limit.rules.running import RuleCounts
 
 T = TypeVar("T")
 Values = dict[tuple[str, ...], float]

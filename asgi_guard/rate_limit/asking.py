@@ -7,10 +7,10 @@ from asgi_guard._clock import Clock
 from asgi_guard.errors import StoreUnavailable
 from asgi_guard.exchange import Exchange
 from asgi_guard.rate_limit.decision import Decided
-from asgi_guard.rate_limit.due import Due
 from asgi_guard.rate_limit.outage import Outage, Outages
-from asgi_guard.rate_limit.running import RunningRule
-from asgi_guard.rate_limit.straight import Straight, decided
+from asgi_guard.rate_limit.rules.due import Due
+from asgi_guard.rate_limit.rules.running import RunningRule
+from asgi_guard.rate_limit.rules.straight import Straight, decided
 from asgi_guard.shell import Admission
 
 

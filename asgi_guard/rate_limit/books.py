@@ -5,13 +5,13 @@ A layer ends when its guard is swapped for another; its books go to the layer th
 
 from typing import TYPE_CHECKING
 
-from asgi_guard.rate_limit.memory import MemoryStore
 from asgi_guard.rate_limit.outage import Outages, probe
 from asgi_guard.rate_limit.presence import Presence
 from asgi_guard.rate_limit.returns import Returns
-from asgi_guard.rate_limit.running import RuleTally
-from asgi_guard.rate_limit.store import GivesBack, Store
-from asgi_guard.rate_limit.stores import MEMORY_STORE, close_store, open_store
+from asgi_guard.rate_limit.rules.running import RuleTally
+from asgi_guard.rate_limit.stores.memory import MemoryStore
+from asgi_guard.rate_limit.stores.opening import MEMORY_STORE, close_store, open_store
+from asgi_guard.rate_limit.stores.store import GivesBack, Store
 
 if TYPE_CHECKING:
     from asgi_guard.rate_limit.guard import RateLimit

@@ -14,14 +14,14 @@ from asgi_guard._checks import (
 from asgi_guard.errors import ConfigurationError
 from asgi_guard.keys import Key, client_ip, connection
 from asgi_guard.rate_limit.answer import ANSWERS, Answer
-from asgi_guard.rate_limit.exempt import Exempt, check_exempt
 from asgi_guard.rate_limit.fields import Fields
 from asgi_guard.rate_limit.layer import RateLimitLayer
 from asgi_guard.rate_limit.messages import EXCESSES, OnExcess
-from asgi_guard.rate_limit.rule import FAILURE_MODES, OnStoreFailure, Rule
-from asgi_guard.rate_limit.running import open_counter
-from asgi_guard.rate_limit.store import GivesBack, Store
-from asgi_guard.rate_limit.stores import MEMORY_STORE, open_store
+from asgi_guard.rate_limit.rules.exempt import Exempt, check_exempt
+from asgi_guard.rate_limit.rules.rule import FAILURE_MODES, OnStoreFailure, Rule
+from asgi_guard.rate_limit.rules.running import open_counter
+from asgi_guard.rate_limit.stores.opening import MEMORY_STORE, open_store
+from asgi_guard.rate_limit.stores.store import GivesBack, Store
 from asgi_guard.rate_limit.switch import Switch
 from asgi_guard.shell import Shell
 

@@ -15,9 +15,9 @@ from asgi_guard.rate_limit.fields import Fields
 from asgi_guard.rate_limit.guard import RateLimit
 from asgi_guard.rate_limit.place import Place
 from asgi_guard.rate_limit.quota import Quota
-from asgi_guard.rate_limit.rule import OnStoreFailure, Rule
-from asgi_guard.rate_limit.store import Store
-from asgi_guard.rate_limit.stores import MEMORY_STORE, close_store, open_store
+from asgi_guard.rate_limit.rules.rule import OnStoreFailure, Rule
+from asgi_guard.rate_limit.stores.opening import MEMORY_STORE, close_store, open_store
+from asgi_guard.rate_limit.stores.store import Store
 from asgi_guard.rate_limit.switch import Switch
 
 P = ParamSpec("P")

@@ -11,26 +11,26 @@ from asgi_guard.exchange import Exchange
 from asgi_guard.rate_limit.asking import Asking
 from asgi_guard.rate_limit.books import Books
 from asgi_guard.rate_limit.decision import Decided
-from asgi_guard.rate_limit.due import Answers, Due, all_admit, taken
-from asgi_guard.rate_limit.exempt import parse_exempt
 from asgi_guard.rate_limit.fields import Field, draft_fields, legacy_fields
-from asgi_guard.rate_limit.memory import hit_all
 from asgi_guard.rate_limit.messages import MessageLimit, message_rules
 from asgi_guard.rate_limit.outage import Outage
-from asgi_guard.rate_limit.plan import Plan, choose_plans
 from asgi_guard.rate_limit.refusing import Refusing
-from asgi_guard.rate_limit.running import (
+from asgi_guard.rate_limit.rules.due import Answers, Due, all_admit, taken
+from asgi_guard.rate_limit.rules.exempt import parse_exempt
+from asgi_guard.rate_limit.rules.plan import Plan, choose_plans
+from asgi_guard.rate_limit.rules.running import (
     NO_STORE,
     RuleCounts,
     RunningRule,
     refused_by,
 )
+from asgi_guard.rate_limit.rules.setup import Setup
+from asgi_guard.rate_limit.rules.straight import straight
+from asgi_guard.rate_limit.rules.together import Together
 from asgi_guard.rate_limit.settling import Settling
-from asgi_guard.rate_limit.setup import Setup
-from asgi_guard.rate_limit.store import Charge
-from asgi_guard.rate_limit.straight import straight
+from asgi_guard.rate_limit.stores.memory import hit_all
+from asgi_guard.rate_limit.stores.store import Charge
 from asgi_guard.rate_limit.switch import Switch
-from asgi_guard.rate_limit.together import Together
 from asgi_guard.shell import Admission, Layer
 
 if TYPE_CHECKING:

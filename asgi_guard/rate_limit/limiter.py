@@ -7,10 +7,10 @@ from asgi_guard.rate_limit.algorithms import Algorithm  # noqa: TC001
 from asgi_guard.rate_limit.ban import Ban
 from asgi_guard.rate_limit.decision import Decision
 from asgi_guard.rate_limit.quota import LARGEST, Quota, parse_quota
-from asgi_guard.rate_limit.rule import Rule
-from asgi_guard.rate_limit.running import open_counter
-from asgi_guard.rate_limit.store import Store
-from asgi_guard.rate_limit.stores import MEMORY_STORE, close_store, open_store
+from asgi_guard.rate_limit.rules.rule import Rule
+from asgi_guard.rate_limit.rules.running import open_counter
+from asgi_guard.rate_limit.stores.opening import MEMORY_STORE, close_store, open_store
+from asgi_guard.rate_limit.stores.store import Store
 
 
 class RateLimiter:

@@ -10,7 +10,7 @@ from asgi_guard._asgi import Message
 from asgi_guard.exchange import Exchange
 from asgi_guard.keys import open_connection
 from asgi_guard.rate_limit.fields import Field
-from asgi_guard.rate_limit.store import Store
+from asgi_guard.rate_limit.stores.store import Store
 from asgi_guard.refusal import Refusal
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from asgi_guard.errors import StoreUnavailable
 from asgi_guard.rate_limit.algorithms import Algorithm
 from asgi_guard.rate_limit.quota import Quota
-from asgi_guard.rate_limit.store import Store
+from asgi_guard.rate_limit.stores.store import Store
 
 _LOG = logging.getLogger("asgi_guard")
 _FIRST_PROBE = 0.1  # seconds

@@ -12,7 +12,7 @@ from asgi_guard.rate_limit.answer import quota_error
 from asgi_guard.rate_limit.fields import Field, joined
 from asgi_guard.rate_limit.guard import RateLimit
 from asgi_guard.rate_limit.layer import RateLimitLayer
-from asgi_guard.rate_limit.running import RuleCounts
+from asgi_guard.rate_limit.rules.running import RuleCounts
 from asgi_guard.refusal import Refusal
 
 _QUOTA_EXCEEDED = 429

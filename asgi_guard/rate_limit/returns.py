@@ -6,7 +6,7 @@ from weakref import WeakKeyDictionary
 
 from asgi_guard.current import running_loop
 from asgi_guard.errors import StoreUnavailable
-from asgi_guard.rate_limit.store import Charge, GivesBack
+from asgi_guard.rate_limit.stores.store import Charge, GivesBack
 
 _MOST = 1000
 

@@ -8,8 +8,8 @@ from asgi_guard._clock import Clock
 from asgi_guard.errors import shown
 from asgi_guard.exchange import Exchange
 from asgi_guard.rate_limit.returns import Returns
-from asgi_guard.rate_limit.running import RunningRule
-from asgi_guard.rate_limit.store import Charge
+from asgi_guard.rate_limit.rules.running import RunningRule
+from asgi_guard.rate_limit.stores.store import Charge
 
 _LOG = logging.getLogger("asgi_guard")
 _ACCEPTED = 101

@@ -13,7 +13,7 @@ from asgi_guard.rate_limit.algorithms import Algorithm
 from asgi_guard.rate_limit.ban import Ban
 from asgi_guard.rate_limit.decision import BanBegun, Decision
 from asgi_guard.rate_limit.quota import Quota
-from asgi_guard.rate_limit.store import Store
+from asgi_guard.rate_limit.stores.store import Store
 
 BanCheck: TypeAlias = Callable[[Store, Algorithm], Awaitable[None]]
 

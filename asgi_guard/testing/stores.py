@@ -16,7 +16,7 @@ from uuid import uuid4
 from asgi_guard.rate_limit.algorithms import Algorithm
 from asgi_guard.rate_limit.decision import Decision
 from asgi_guard.rate_limit.quota import Quota
-from asgi_guard.rate_limit.store import Counter, Store
+from asgi_guard.rate_limit.stores.store import Counter, Store
 from asgi_guard.testing.store_bans import BAN_CHECKS
 
 StoreCheck: TypeAlias = Callable[[Store, Algorithm], Awaitable[None]]

@@ -34,18 +34,18 @@ PURE = {
     "pools.snapshot",
     "rate_limit.algorithms",
     "rate_limit.decision",
-    "rate_limit.shards",
+    "rate_limit.stores.shards",
 }
 THIRD_PARTY = {
     "limits": {
-        "rate_limit.limits",
-        "rate_limit.limits_desk",
-        "rate_limit.limits_storages",
-        "rate_limit.limits_windows",
+        "rate_limit.stores.limits",
+        "rate_limit.stores.limits_desk",
+        "rate_limit.stores.limits_storages",
+        "rate_limit.stores.limits_windows",
         "rate_limit.quota",
     },
     "prometheus_client": READERS,
-    "redis": {"rate_limit.redis", "rate_limit.redis_client"},
+    "redis": {"rate_limit.stores.redis", "rate_limit.stores.redis_client"},
     "sqlalchemy": {"pools.sqlalchemy", "health.sqlalchemy"},
     "starlette": SHARED | READERS,
 }
@@ -99,7 +99,7 @@ def test_importing_the_package_brings_no_extra() -> None:
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     )
     extras = {"sqlalchemy", "httpx", "redis", "memcachio", "pydantic", "fastapi", "uvicorn"}
-    seldom = {"asgi_guard.rate_limit.limits"}
+    seldom = {"asgi_guard.rate_limit.stores.limits"}
     assert (extras | seldom).isdisjoint(loaded.stdout.split())
 
 

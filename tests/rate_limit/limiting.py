@@ -4,7 +4,7 @@ from typing import Any
 
 from asgi_guard import MemoryStore, RateLimit, Rule
 from asgi_guard.rate_limit.layer import RateLimitLayer
-from asgi_guard.rate_limit.redis import RedisStore
+from asgi_guard.rate_limit.stores.redis import RedisStore
 from asgi_guard.shell import Shell
 from asgi_guard.testing import FakeClock
 from tests.driver import hello

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from asgi_guard import Ban, Decision, Quota, Rule
 from asgi_guard.rate_limit.decision import BanBegun
-from asgi_guard.rate_limit.redis import RedisStore
+from asgi_guard.rate_limit.stores.redis import RedisStore
 from tests.driver import get
 from tests.rate_limit.limiting import on_redis
 from tests.rate_limit.test_ban import TERMS, ban_from
@@ -19,7 +19,7 @@ from tests.stores.redis_server import RedisServer, RedisServers
 
 if TYPE_CHECKING:
     from asgi_guard.rate_limit.ban import Record
-    from asgi_guard.rate_limit.store import Charge
+    from asgi_guard.rate_limit.stores.store import Charge
 
 LONG = Quota(2, 1e7)  # the windows of a server's clock should not end in a test
 

@@ -24,8 +24,8 @@ from asgi_guard import (
     StoreUnavailable,
     rate_limited,
 )
-from asgi_guard.rate_limit.counters import SlidingCounter
-from asgi_guard.rate_limit.limits import LimitsStore
+from asgi_guard.rate_limit.stores.counters import SlidingCounter
+from asgi_guard.rate_limit.stores.limits import LimitsStore
 from asgi_guard.testing import FakeClock
 from tests.driver import Exchange, connect, get, hello
 from tests.rate_limit.limiting import Limited

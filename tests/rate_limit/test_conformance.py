@@ -7,8 +7,8 @@ import pytest
 
 from asgi_guard import MemoryStore, Quota, StoreUnavailable
 from asgi_guard.rate_limit.algorithms import Algorithm
-from asgi_guard.rate_limit.limits import LimitsStore
-from asgi_guard.rate_limit.redis import RedisStore
+from asgi_guard.rate_limit.stores.limits import LimitsStore
+from asgi_guard.rate_limit.stores.redis import RedisStore
 from asgi_guard.testing import STORE_CHECKS, StoreCheck, store_checks
 from asgi_guard.testing.stores import Need
 from tests.stores.memcached_server import MemcachedServer

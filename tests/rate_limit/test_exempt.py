@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from asgi_guard import Guard, Metrics, RateLimit, Rule
-from asgi_guard.rate_limit.exempt import Exemptions
+from asgi_guard.rate_limit.rules.exempt import Exemptions
 from tests.driver import connect, get, hello, http_scope
 from tests.rate_limit.limiting import Limited, on_redis
 from tests.stores.redis_server import RedisServer

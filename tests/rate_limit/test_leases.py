@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from asgi_guard import ConfigurationError, Quota, RateLimit, Rule
 from asgi_guard.rate_limit.algorithms import Algorithm
 from asgi_guard.rate_limit.layer import RateLimitLayer
-from asgi_guard.rate_limit.leases import Lease, Leases
-from asgi_guard.rate_limit.redis import RedisStore
-from asgi_guard.rate_limit.redis_counter import RedisCounter
+from asgi_guard.rate_limit.stores.leases import Lease, Leases
+from asgi_guard.rate_limit.stores.redis import RedisStore
+from asgi_guard.rate_limit.stores.redis_counter import RedisCounter
 from asgi_guard.shell import Shell
 from tests.driver import get, hello
 from tests.stores.redis_server import RedisServer, RedisServers
@@ -205,7 +205,7 @@ async def test_units_that_do_not_suffice_are_not_lost(server: RedisServer) -> No
 
 def test_there_are_so_many_leases_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who finds no room takes no lease; those that are used up make room."""
-    monkeypatch.setattr("asgi_guard.rate_limit.leases._MOST", 3)
+    monkeypatch.setattr("asgi_guard.rate_limit.stores.leases._MOST", 3)
     leases, now = Leases(), 100.0
     for key in "abc":
         assert leases.begin("rule", key, 5, now) == 5
@@ -219,7 +219,7 @@ async def test_who_finds_no_room_for_a_lease_does_without(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is lost, and nobody is refused for it."""
-    monkeypatch.setattr("asgi_guard.rate_limit.leases._MOST", 10)
+    monkeypatch.setattr("asgi_guard.rate_limit.stores.leases._MOST", 10)
     async with working(server, 1) as (store,):
         counter = store.counter(uuid4().hex, Quota(30, LONG), lease=20)
         for _ in range(30):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from asgi_guard import ConfigurationError, Decision, MemoryStore, Quota, RateLimiter
-from asgi_guard.rate_limit.redis import RedisStore
+from asgi_guard.rate_limit.stores.redis import RedisStore
 from asgi_guard.testing import FakeClock
 from tests.stores.redis_server import RedisServer
 

@@ -22,10 +22,10 @@ from asgi_guard import (
     Rule,
     StoreUnavailable,
 )
-from asgi_guard.rate_limit import limits_storages
 from asgi_guard.rate_limit.algorithms import Algorithm
-from asgi_guard.rate_limit.limits import LimitsStore
-from asgi_guard.rate_limit.stores import open_store
+from asgi_guard.rate_limit.stores import limits_storages
+from asgi_guard.rate_limit.stores.limits import LimitsStore
+from asgi_guard.rate_limit.stores.opening import open_store
 from tests.driver import get, hello
 from tests.stores.memcached_server import MemcachedServer
 from tests.stores.redis_server import KINDS, RedisServers

@@ -11,7 +11,7 @@ import pytest
 
 from asgi_guard import ConfigurationError, MemoryStore, RateLimit, Rule, StoreUnavailable
 from asgi_guard.rate_limit.layer import RateLimitLayer
-from asgi_guard.rate_limit.rule import OnStoreFailure
+from asgi_guard.rate_limit.rules.rule import OnStoreFailure
 from asgi_guard.shell import Shell
 from tests.driver import Exchange, get, hello
 from tests.faults.proxy import FaultProxy

@@ -17,7 +17,7 @@ from asgi_guard import (
     rate_limited,
 )
 from asgi_guard.rate_limit.layer import RateLimitLayer
-from asgi_guard.rate_limit.redis import RedisStore
+from asgi_guard.rate_limit.stores.redis import RedisStore
 from asgi_guard.shell import Shell
 from asgi_guard.testing import FakeClock
 from tests.driver import connect, get

@@ -19,7 +19,7 @@ from asgi_guard import (
     StoreUnavailable,
 )
 from asgi_guard.rate_limit.algorithms import Algorithm
-from asgi_guard.rate_limit.redis import RedisStore
+from asgi_guard.rate_limit.stores.redis import RedisStore
 from tests.driver import get, hello
 from tests.stores.redis_server import RedisServer
 

@@ -12,9 +12,9 @@ import pytest
 from redis.asyncio import Redis
 
 from asgi_guard import Decision, Quota, Rule, StoreUnavailable, client_ip
-from asgi_guard.rate_limit import redis_question
-from asgi_guard.rate_limit.redis import RedisStore
-from asgi_guard.rate_limit.redis_wire import Wire, end_of_value
+from asgi_guard.rate_limit.stores import redis_question
+from asgi_guard.rate_limit.stores.redis import RedisStore
+from asgi_guard.rate_limit.stores.redis_wire import Wire, end_of_value
 from tests.driver import get
 from tests.processes import HOST, Children, free_port, unavailable
 from tests.rate_limit.limiting import Limited, on_redis

@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry
 
 from asgi_guard import ConfigurationError, Guard, MemoryStore, Metrics, Quota, RateLimit, Rule
 from asgi_guard.keys import path
-from asgi_guard.rate_limit.redis import RedisStore
-from asgi_guard.rate_limit.running import RuleTally, RunningRule
+from asgi_guard.rate_limit.rules.running import RuleTally, RunningRule
+from asgi_guard.rate_limit.stores.redis import RedisStore
 from asgi_guard.shell import Shell
 from asgi_guard.testing import FakeClock
 from tests.driver import connect, get, hello

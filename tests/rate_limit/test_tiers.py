@@ -9,7 +9,7 @@ import pytest
 
 from asgi_guard import ConfigurationError, MemoryStore, Quota, RateLimit, Rule, header
 from asgi_guard.rate_limit.recent import Recent
-from asgi_guard.rate_limit.tiers import Tiers
+from asgi_guard.rate_limit.rules.tiers import Tiers
 from tests.driver import Exchange, connect, get, http_scope
 from tests.rate_limit.limiting import Limited, on_redis
 from tests.stores.redis_server import RedisServer

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from asgi_guard import Guard, RateLimit, Rule, Swappable
-from asgi_guard.rate_limit.redis import RedisStore
+from asgi_guard.rate_limit.stores.redis import RedisStore
 from tests.driver import connect, get, hello
 from tests.stores.redis_server import RedisServer
 from tests.swappable.swapping import NAME, Lobby, statuses, turns

@@ -3,7 +3,7 @@
 from asgi_guard import RateLimit, Rule
 from asgi_guard._asgi import ASGIApp
 from asgi_guard.rate_limit.fields import Fields
-from asgi_guard.rate_limit.stores import MEMORY_STORE
+from asgi_guard.rate_limit.stores.opening import MEMORY_STORE
 from tests.benchmarks.frames import fastapi
 from tests.benchmarks.peers.place import Place
 from tests.benchmarks.promises import limits_by_each, shows, throttles

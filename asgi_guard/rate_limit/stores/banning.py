@@ -10,8 +10,8 @@ from asgi_guard.rate_limit.ban import (
     rest_of_ban,
     while_banned,
 )
-from asgi_guard.rate_limit.counters import MemoryCounter
 from asgi_guard.rate_limit.decision import BanBegun, Banned, Decided
+from asgi_guard.rate_limit.stores.counters import MemoryCounter
 
 _AT_ONCE = 2  # records that are looked at for each new one, so that no refusal pays for many
 

@@ -6,7 +6,7 @@ from typing import Any
 from asgi_guard.rate_limit.algorithms import MARGIN, fixed_window, sliding_window, token_bucket
 from asgi_guard.rate_limit.decision import Decided
 from asgi_guard.rate_limit.quota import Quota
-from asgi_guard.rate_limit.shards import Shard, Table
+from asgi_guard.rate_limit.stores.shards import Shard, Table
 
 
 class MemoryCounter(ABC):

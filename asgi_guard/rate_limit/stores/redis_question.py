@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import ClassVar
 
 from asgi_guard._clock import monotonic
-from asgi_guard.rate_limit.redis_counter import MICROSECOND
-from asgi_guard.rate_limit.redis_line import Line
-from asgi_guard.rate_limit.redis_script import PLAIN, question
-from asgi_guard.rate_limit.store import Counter
+from asgi_guard.rate_limit.stores.redis_counter import MICROSECOND
+from asgi_guard.rate_limit.stores.redis_line import Line
+from asgi_guard.rate_limit.stores.redis_script import PLAIN, question
+from asgi_guard.rate_limit.stores.store import Counter
 
 _MOST_NAMED = 4096  # names of keys that are kept as they travel: who asks often asks again
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from asgi_guard._asgi import Scope
 from asgi_guard.errors import ConfigurationError
-from asgi_guard.rate_limit.banning import BanningCounter
-from asgi_guard.rate_limit.counters import MemoryCounter  # noqa: TC001
 from asgi_guard.rate_limit.decision import BanBegun, Banned, Decided
 from asgi_guard.rate_limit.fields import Field, RuleFields
-from asgi_guard.rate_limit.memory import MemoryStore
-from asgi_guard.rate_limit.rule import OnStoreFailure, Rule
-from asgi_guard.rate_limit.store import Counter, Store
+from asgi_guard.rate_limit.rules.rule import OnStoreFailure, Rule
+from asgi_guard.rate_limit.stores.banning import BanningCounter
+from asgi_guard.rate_limit.stores.counters import MemoryCounter  # noqa: TC001
+from asgi_guard.rate_limit.stores.memory import MemoryStore
+from asgi_guard.rate_limit.stores.store import Counter, Store
 from asgi_guard.refusal import Refusal
 
 _HASH = 6  # bytes

@@ -15,12 +15,12 @@ from asgi_guard.rate_limit.algorithms import Algorithm
 from asgi_guard.rate_limit.ban import Ban
 from asgi_guard.rate_limit.decision import Decision
 from asgi_guard.rate_limit.quota import Quota
-from asgi_guard.rate_limit.redis_client import Client, connector
-from asgi_guard.rate_limit.redis_counter import RedisCounter, redis_counter
-from asgi_guard.rate_limit.redis_line import Line
-from asgi_guard.rate_limit.redis_question import LendingQuestion, PlainQuestion
-from asgi_guard.rate_limit.store import Charge
-from asgi_guard.rate_limit.straight import Prepared
+from asgi_guard.rate_limit.rules.straight import Prepared
+from asgi_guard.rate_limit.stores.redis_client import Client, connector
+from asgi_guard.rate_limit.stores.redis_counter import RedisCounter, redis_counter
+from asgi_guard.rate_limit.stores.redis_line import Line
+from asgi_guard.rate_limit.stores.redis_question import LendingQuestion, PlainQuestion
+from asgi_guard.rate_limit.stores.store import Charge
 
 _PATIENCE = 1.0  # seconds, where nobody says how long to wait
 

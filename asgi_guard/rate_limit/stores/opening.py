@@ -1,8 +1,8 @@
 """Stores by URL."""
 
 from asgi_guard.errors import ConfigurationError, Withheld
-from asgi_guard.rate_limit.memory import MemoryStore
-from asgi_guard.rate_limit.store import Store
+from asgi_guard.rate_limit.stores.memory import MemoryStore
+from asgi_guard.rate_limit.stores.store import Store
 
 MEMORY_STORE = "memory://"
 _REDIS = frozenset({"redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel"})
@@ -44,7 +44,7 @@ def _by_url(field: str, url: str) -> Store:
         return MemoryStore()
     scheme, separator, _ = url.partition("://")
     if separator and scheme.startswith(_ASYNC):
-        from asgi_guard.rate_limit.limits import LimitsStore  # noqa: PLC0415 - seldom needed
+        from asgi_guard.rate_limit.stores.limits import LimitsStore  # noqa: PLC0415 - seldom needed
 
         return LimitsStore(url)
     if separator and scheme in _BLOCKING:
@@ -54,7 +54,7 @@ def _by_url(field: str, url: str) -> Store:
     if not separator or scheme not in _REDIS:
         raise ConfigurationError(field, Withheld(url) if "@" in url else url, _ALLOWED)
     try:
-        from asgi_guard.rate_limit.redis import RedisStore  # noqa: PLC0415 - an extra
+        from asgi_guard.rate_limit.stores.redis import RedisStore  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             field, Withheld(url), "'memory://', until `pip install asgi-guard[redis]`"

@@ -13,8 +13,8 @@ from asgi_guard._asgi import Scope
 from asgi_guard.exchange import Exchange
 from asgi_guard.rate_limit.decision import Decided
 from asgi_guard.rate_limit.fields import Fields, JointFields
-from asgi_guard.rate_limit.running import RunningRule
-from asgi_guard.rate_limit.store import Charge, Counter
+from asgi_guard.rate_limit.rules.running import RunningRule
+from asgi_guard.rate_limit.stores.store import Charge, Counter
 
 _MICROSECONDS = 1_000_000  # in a second
 _EACH = 3  # numbers of an answer, for each charge

@@ -12,8 +12,8 @@ from asgi_guard.callback import Callback, wrong_answer
 from asgi_guard.errors import ConfigurationError, shown
 from asgi_guard.rate_limit.quota import Quota
 from asgi_guard.rate_limit.recent import Recent
-from asgi_guard.rate_limit.rule import QuotaFunction, Rule
-from asgi_guard.rate_limit.running import RunningRule
+from asgi_guard.rate_limit.rules.rule import QuotaFunction, Rule
+from asgi_guard.rate_limit.rules.running import RunningRule
 
 Tier: TypeAlias = RunningRule | None
 """The rule at work with one of its quotas; None for whom it exempts."""

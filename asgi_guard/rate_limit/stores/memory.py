@@ -8,17 +8,17 @@ from asgi_guard._clock import Clock, monotonic
 from asgi_guard.errors import ConfigurationError
 from asgi_guard.rate_limit.algorithms import Algorithm
 from asgi_guard.rate_limit.ban import Ban
-from asgi_guard.rate_limit.banning import BanningCounter, Records
-from asgi_guard.rate_limit.counters import (
+from asgi_guard.rate_limit.decision import Decided, Decision
+from asgi_guard.rate_limit.quota import Quota
+from asgi_guard.rate_limit.stores.banning import BanningCounter, Records
+from asgi_guard.rate_limit.stores.counters import (
     BucketCounter,
     FixedCounter,
     MemoryCounter,
     SlidingCounter,
 )
-from asgi_guard.rate_limit.decision import Decided, Decision
-from asgi_guard.rate_limit.quota import Quota
-from asgi_guard.rate_limit.shards import Table
-from asgi_guard.rate_limit.store import Charge
+from asgi_guard.rate_limit.stores.shards import Table
+from asgi_guard.rate_limit.stores.store import Charge
 
 _COUNTERS: dict[str, type[MemoryCounter]] = {
     "sliding-window": SlidingCounter,

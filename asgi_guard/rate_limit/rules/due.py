@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from asgi_guard.rate_limit.decision import Decided
-from asgi_guard.rate_limit.memory import hit_all
-from asgi_guard.rate_limit.running import RunningRule, count_ban
-from asgi_guard.rate_limit.store import Charge, Store
+from asgi_guard.rate_limit.rules.running import RunningRule, count_ban
+from asgi_guard.rate_limit.stores.memory import hit_all
+from asgi_guard.rate_limit.stores.store import Charge, Store
 
 Answers: TypeAlias = tuple[Sequence[Decided], Sequence[Decided]]
 """The decisions of enforced rules, and those of shadow rules; these may lack where those refuse."""

@@ -11,9 +11,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as ConnectionLost
 
 from asgi_guard.errors import ConfigurationError, Withheld
-from asgi_guard.rate_limit.conversation import Carrier, Conversation, Question
-from asgi_guard.rate_limit.redis_script import SCRIPT, SHA, arguments, unframed
-from asgi_guard.rate_limit.redis_wire import Wire
+from asgi_guard.rate_limit.stores.conversation import Carrier, Conversation, Question
+from asgi_guard.rate_limit.stores.redis_script import SCRIPT, SHA, arguments, unframed
+from asgi_guard.rate_limit.stores.redis_wire import Wire
 
 _URLS = (
     "redis://, rediss:// or unix:// as redis-py reads them, redis+cluster:// or rediss+cluster:// "

@@ -8,8 +8,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from asgi_guard.rate_limit.conversation import Conversation, Question
-from asgi_guard.rate_limit.redis_script import SCRIPT, SHA, arguments
+from asgi_guard.rate_limit.stores.conversation import Conversation, Question
+from asgi_guard.rate_limit.stores.redis_script import SCRIPT, SHA, arguments
 
 _PARTING = 1.0  # seconds for a connection to be closed
 _KNOWN = b"$7\r\nEVALSHA\r\n$%d\r\n%b" % (len(SHA), SHA.encode())

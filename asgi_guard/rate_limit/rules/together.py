@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from asgi_guard._asgi import Scope  # noqa: TC001
 from asgi_guard.rate_limit.decision import Decided
 from asgi_guard.rate_limit.fields import JointFields
-from asgi_guard.rate_limit.memory import refuse_all
-from asgi_guard.rate_limit.running import RunningRule
+from asgi_guard.rate_limit.rules.running import RunningRule
+from asgi_guard.rate_limit.stores.memory import refuse_all
 
 
 class Together:

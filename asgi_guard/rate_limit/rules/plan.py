@@ -5,10 +5,10 @@ from typing import TypeAlias
 
 from asgi_guard._asgi import Scope
 from asgi_guard.matching import Choice, Matcher
-from asgi_guard.rate_limit.charging import Charging
-from asgi_guard.rate_limit.running import RunningRule
-from asgi_guard.rate_limit.straight import Straight
-from asgi_guard.rate_limit.together import Together, together
+from asgi_guard.rate_limit.rules.charging import Charging
+from asgi_guard.rate_limit.rules.running import RunningRule
+from asgi_guard.rate_limit.rules.straight import Straight
+from asgi_guard.rate_limit.rules.together import Together, together
 
 Place: TypeAlias = tuple[Charging, bool]
 """A rule, and whether it spares the request."""

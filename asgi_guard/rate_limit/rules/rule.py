@@ -20,8 +20,8 @@ from asgi_guard.keys import KEYS, Key, client_ip
 from asgi_guard.matching import check_methods, compile_matcher
 from asgi_guard.rate_limit.algorithms import Algorithm
 from asgi_guard.rate_limit.ban import Ban
-from asgi_guard.rate_limit.exempt import Exempt, check_exempt
 from asgi_guard.rate_limit.quota import LARGEST, Quota, parse_quota
+from asgi_guard.rate_limit.rules.exempt import Exempt, check_exempt
 
 Cost: TypeAlias = int | Callable[[Scope], int | Awaitable[int]]
 """Units that a request costs, or a function, plain or async, from scope to units."""

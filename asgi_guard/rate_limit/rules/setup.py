@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 from asgi_guard.matching import Matcher, compile_matcher
 from asgi_guard.rate_limit.books import Books
-from asgi_guard.rate_limit.charging import Charging
-from asgi_guard.rate_limit.exempt import Exemptions, parse_exempt
-from asgi_guard.rate_limit.rule import Rule
-from asgi_guard.rate_limit.running import RuleTally, RunningRule
+from asgi_guard.rate_limit.rules.charging import Charging
+from asgi_guard.rate_limit.rules.exempt import Exemptions, parse_exempt
+from asgi_guard.rate_limit.rules.rule import Rule
+from asgi_guard.rate_limit.rules.running import RuleTally, RunningRule
 
 if TYPE_CHECKING:
     from asgi_guard.rate_limit.guard import RateLimit

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha1
 from importlib.resources import files
 
-from asgi_guard.rate_limit.conversation import Question
 from asgi_guard.rate_limit.decision import BanBegun, Banned, Decision
-from asgi_guard.rate_limit.redis_counter import MICROSECOND, RedisCounter
+from asgi_guard.rate_limit.stores.conversation import Question
+from asgi_guard.rate_limit.stores.redis_counter import MICROSECOND, RedisCounter
 
-SCRIPT = files("asgi_guard.rate_limit").joinpath("redis.lua").read_text("utf-8")
+SCRIPT = files("asgi_guard.rate_limit.stores").joinpath("redis.lua").read_text("utf-8")
 """What decides, in Lua."""
 
 SHA = sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()

@@ -15,11 +15,11 @@ from limits.aio.storage import MemcachedStorage, MemoryStorage, Storage
 from asgi_guard.errors import ConfigurationError
 from asgi_guard.rate_limit.algorithms import Algorithm
 from asgi_guard.rate_limit.decision import Decision
-from asgi_guard.rate_limit.limits_desk import Desk
-from asgi_guard.rate_limit.limits_storages import storage_opener
-from asgi_guard.rate_limit.limits_windows import WINDOWS, Window, algorithms_of, escaped
 from asgi_guard.rate_limit.quota import Quota
-from asgi_guard.rate_limit.store import Charge
+from asgi_guard.rate_limit.stores.limits_desk import Desk
+from asgi_guard.rate_limit.stores.limits_storages import storage_opener
+from asgi_guard.rate_limit.stores.limits_windows import WINDOWS, Window, algorithms_of, escaped
+from asgi_guard.rate_limit.stores.store import Charge
 
 _LOG = logging.getLogger("asgi_guard")
 _PREFIX = re.compile(r"[\w.~-]{1,50}", re.ASCII)

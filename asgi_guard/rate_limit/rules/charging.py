@@ -8,11 +8,11 @@ from asgi_guard._clock import Clock
 from asgi_guard.callback import Callback, wrong_answer
 from asgi_guard.errors import shown
 from asgi_guard.keys import key_callback
-from asgi_guard.rate_limit.exempt import Exemptions, PlainTest
 from asgi_guard.rate_limit.quota import LARGEST
-from asgi_guard.rate_limit.rule import Rule
-from asgi_guard.rate_limit.running import RuleTally, RunningRule
-from asgi_guard.rate_limit.tiers import Tiers
+from asgi_guard.rate_limit.rules.exempt import Exemptions, PlainTest
+from asgi_guard.rate_limit.rules.rule import Rule
+from asgi_guard.rate_limit.rules.running import RuleTally, RunningRule
+from asgi_guard.rate_limit.rules.tiers import Tiers
 
 Hit: TypeAlias = tuple[RunningRule, str, int]
 """The rule at work, the key to charge, and the cost."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from asgi_guard.rate_limit.decision import Decision
-from asgi_guard.rate_limit.store import Charge, Counter
+from asgi_guard.rate_limit.stores.store import Charge, Counter
 
 _MOST = 10_000  # leases at once; who finds no room asks for each unit
 _SWEEP = 1.0  # seconds between looking for leases that are used up

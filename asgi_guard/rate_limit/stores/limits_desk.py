@@ -8,9 +8,9 @@ from limits.aio.storage import Storage
 
 from asgi_guard.errors import StoreUnavailable
 from asgi_guard.rate_limit.decision import Decided, Decision
-from asgi_guard.rate_limit.limits_storages import close_storage
-from asgi_guard.rate_limit.limits_windows import Seen
-from asgi_guard.rate_limit.store import Charge
+from asgi_guard.rate_limit.stores.limits_storages import close_storage
+from asgi_guard.rate_limit.stores.limits_windows import Seen
+from asgi_guard.rate_limit.stores.store import Charge
 
 _PATIENCE = 10.0  # seconds; longer than clients take to find out that they cannot connect
 

@@ -7,13 +7,13 @@ from typing import TypeAlias
 
 from asgi_guard._clock import monotonic
 from asgi_guard.errors import StoreUnavailable
-from asgi_guard.rate_limit.conversation import Conversation
 from asgi_guard.rate_limit.decision import Decision
-from asgi_guard.rate_limit.leases import Answer, Lease, Leases
-from asgi_guard.rate_limit.redis_client import Client, connect
-from asgi_guard.rate_limit.redis_counter import MICROSECOND
-from asgi_guard.rate_limit.redis_script import WIDE, decision, decisions, question, width_for
-from asgi_guard.rate_limit.store import Charge
+from asgi_guard.rate_limit.stores.conversation import Conversation
+from asgi_guard.rate_limit.stores.leases import Answer, Lease, Leases
+from asgi_guard.rate_limit.stores.redis_client import Client, connect
+from asgi_guard.rate_limit.stores.redis_counter import MICROSECOND
+from asgi_guard.rate_limit.stores.redis_script import WIDE, decision, decisions, question, width_for
+from asgi_guard.rate_limit.stores.store import Charge
 
 _MOST_TOGETHER = 256  # a script must not keep the server from others for long
 _PARTING = 0.5  # seconds for giving back at shutdown what was not used

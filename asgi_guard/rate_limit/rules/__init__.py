@@ -1,0 +1,1 @@
+"""Rules: whom they charge, for what, and how they are asked together."""

@@ -1,0 +1,1 @@
+"""Stores: where counters live, in this process and elsewhere."""
