@@ -1,12 +1,14 @@
 """Guards for ASGI apps: a guard is a frozen value; calling it with an app returns an app."""
 
+from asgi_guard.breaker.attempt import Attempt
 from asgi_guard.breaker.breaker import CircuitBreaker
 from asgi_guard.breaker.guard import Breakers
-from asgi_guard.breaker.machine import BreakerState
 from asgi_guard.breaker.snapshot import BreakerSnapshot
+from asgi_guard.breaker.states import BreakerState, Cause, Outcome, Transition
 from asgi_guard.concurrency.guard import ConcurrencyLimit
 from asgi_guard.concurrency.permits import Permits, PermitsSnapshot
 from asgi_guard.errors import (
+    CallTimeout,
     CircuitOpen,
     ConcurrencyExceeded,
     ConfigurationError,
@@ -32,9 +34,12 @@ from asgi_guard.rate_limit.store import Charge, Store
 from asgi_guard.rate_limit.switch import Switch
 
 __all__ = [
+    "Attempt",
     "BreakerSnapshot",
     "BreakerState",
     "Breakers",
+    "CallTimeout",
+    "Cause",
     "Charge",
     "Check",
     "CircuitBreaker",
@@ -48,6 +53,7 @@ __all__ = [
     "Health",
     "MemoryStore",
     "Metrics",
+    "Outcome",
     "Permits",
     "PermitsSnapshot",
     "Quota",
@@ -59,6 +65,7 @@ __all__ = [
     "Store",
     "StoreUnavailable",
     "Switch",
+    "Transition",
     "TrustedProxies",
     "client_ip",
     "combine",

@@ -6,8 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asgi_guard.breaker.machine import BreakerState, Machine, Outcome, Refused, Thresholds, Trial
-from asgi_guard.breaker.window import Window
+from asgi_guard.breaker.machine import Machine, Refused
+from asgi_guard.breaker.states import BreakerState, Outcome
+from asgi_guard.breaker.thresholds import Thresholds
+from asgi_guard.breaker.trials import Trial
+from asgi_guard.breaker.window import TimeWindow
+
+OPEN, HALF_OPEN = BreakerState.OPEN, BreakerState.HALF_OPEN
 
 
 def machine(**more: object) -> Machine:
@@ -22,7 +27,7 @@ def machine(**more: object) -> Machine:
         "recover_after": 2,
         "trial_lease": 30.0,
     }
-    return Machine(Thresholds(**{**settings, **more}))  # type: ignore[arg-type]
+    return Machine(Thresholds(**{**settings, **more}), lambda: 0.0)  # type: ignore[arg-type]
 
 
 def call(it: Machine, outcome: Outcome, now: float) -> BreakerState:
@@ -75,8 +80,8 @@ def test_what_has_left_the_window_does_not_count() -> None:
 def test_open_refuses_until_its_time_is_over() -> None:
     """And says how long that is."""
     it = tripped()
-    assert it.admit(0.0) == Refused(5.0)
-    assert it.admit(4.0) == Refused(1.0)
+    assert it.admit(0.0) == Refused(OPEN, 5.0)
+    assert it.admit(4.0) == Refused(OPEN, 1.0)
     assert it.state(5.0) is BreakerState.HALF_OPEN
     assert isinstance(it.admit(5.0), Trial)
 
@@ -85,7 +90,7 @@ def test_trials_are_admitted_one_at_a_time() -> None:
     """The others are refused, with a wait that is no longer than the open time."""
     it = tripped(max_trials=2)
     assert [isinstance(it.admit(5.0), Trial) for _ in range(50)] == [True] * 2 + [False] * 48
-    assert it.admit(5.0) == Refused(5.0)
+    assert it.admit(5.0) == Refused(HALF_OPEN, 5.0)
 
 
 def test_successful_trials_close() -> None:
@@ -97,11 +102,11 @@ def test_successful_trials_close() -> None:
 
 
 def test_a_failed_trial_opens_again() -> None:
-    """For the whole open time."""
+    """For twice the time."""
     it = tripped()
     call(it, Outcome.SUCCESS, 5.0)
     assert call(it, Outcome.FAILURE, 6.0) is BreakerState.OPEN
-    assert it.admit(6.0) == Refused(5.0)
+    assert it.admit(6.0) == Refused(OPEN, 10.0)
 
 
 def test_an_ignored_trial_gives_its_place_back() -> None:
@@ -118,7 +123,7 @@ def test_a_trial_that_never_returns_is_taken_back() -> None:
     assert isinstance(lost, Trial)
     assert isinstance(it.admit(14.9), Refused)
     assert isinstance(it.admit(15.0), Trial)
-    assert it.settle(lost, Outcome.FAILURE, 16.0) is None
+    it.settle(lost, Outcome.FAILURE, 16.0)
     assert it.state(16.0) is BreakerState.HALF_OPEN
 
 
@@ -130,10 +135,10 @@ def test_late_outcomes_change_nothing(outcome: Outcome) -> None:
     assert late == it.generation
     for _ in range(3):
         call(it, Outcome.FAILURE, 0.0)
-    assert it.settle(late, outcome, 3.0) is None
-    assert it.admit(4.0) == Refused(1.0)  # the open time is not extended
+    it.settle(late, outcome, 3.0)
+    assert it.admit(4.0) == Refused(OPEN, 1.0)  # the open time is not extended
     assert isinstance(it.admit(5.0), Trial)
-    assert it.settle(late, outcome, 5.0) is None
+    it.settle(late, outcome, 5.0)
     assert it.state(5.0) is BreakerState.HALF_OPEN
 
 
@@ -149,11 +154,11 @@ def test_transitions_are_counted() -> None:
 @given(st.lists(st.tuples(st.floats(0.0, 3.0), st.booleans()), max_size=80))
 def test_the_window_counts_what_a_list_would(steps: list[tuple[float, bool]]) -> None:
     """Ten slices with running sums against every call with its slice."""
-    window, calls, now = Window(10.0), deque[tuple[int, bool]](), 100.0
+    window, calls, now = TimeWindow(10.0), deque[tuple[int, bool]](), 100.0
     window.advance(now)
     for wait, failed in steps:
         now += wait
-        window.record(now, failed=failed)
+        window.record(now, failed=failed, slow=False)
         calls.append((int(now / 1.0), failed))
         recent = [failed for position, failed in calls if position > int(now / 1.0) - 10]
         assert (window.calls, window.failures) == (len(recent), sum(recent))
@@ -161,7 +166,7 @@ def test_the_window_counts_what_a_list_would(steps: list[tuple[float, bool]]) ->
 
 def test_a_clock_that_runs_backwards_drops_nothing() -> None:
     """Calls are counted in the slice that was the newest."""
-    window = Window(10.0)
-    window.record(50.0, failed=True)
-    window.record(40.0, failed=False)
+    window = TimeWindow(10.0)
+    window.record(50.0, failed=True, slow=False)
+    window.record(40.0, failed=False, slow=False)
     assert (window.calls, window.failures) == (2, 1)
