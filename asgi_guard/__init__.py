@@ -1,12 +1,14 @@
 """Guards for ASGI apps: a guard is a frozen value; calling it with an app returns an app."""
 
+from asgi_guard.breaker.attempt import Attempt
 from asgi_guard.breaker.breaker import CircuitBreaker
 from asgi_guard.breaker.guard import Breakers
-from asgi_guard.breaker.machine import BreakerState
 from asgi_guard.breaker.snapshot import BreakerSnapshot
+from asgi_guard.breaker.states import BreakerState, Cause, Outcome, Transition
 from asgi_guard.concurrency.guard import ConcurrencyLimit
 from asgi_guard.concurrency.permits import Permits, PermitsSnapshot
 from asgi_guard.errors import (
+    CallTimeout,
     CircuitOpen,
     ConcurrencyExceeded,
     ConfigurationError,
@@ -34,10 +36,13 @@ from asgi_guard.rate_limit.switch import Switch
 from asgi_guard.swappable import Swappable
 
 __all__ = [
+    "Attempt",
     "Ban",
     "BreakerSnapshot",
     "BreakerState",
     "Breakers",
+    "CallTimeout",
+    "Cause",
     "Charge",
     "Check",
     "CircuitBreaker",
@@ -51,6 +56,7 @@ __all__ = [
     "Health",
     "MemoryStore",
     "Metrics",
+    "Outcome",
     "Permits",
     "PermitsSnapshot",
     "Quota",
@@ -63,6 +69,7 @@ __all__ = [
     "StoreUnavailable",
     "Swappable",
     "Switch",
+    "Transition",
     "TrustedProxies",
     "client_ip",
     "combine",

@@ -123,13 +123,25 @@ class CircuitOpen(Rejected):
 
     Args:
         message: What was refused, and why.
-        retry_after: Seconds until the breaker admits a trial.
+        retry_after: Seconds until the breaker admits a trial; None where nobody knows.
         breaker: The breaker's name.
+        state: The state it was in, such as `"open"`.
     """
 
-    def __init__(self, message: str, retry_after: float | None = None, breaker: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        retry_after: float | None = None,
+        breaker: str = "",
+        state: str = "open",
+    ) -> None:
         super().__init__(message, retry_after)
         self.breaker = breaker
+        self.state = state
+
+
+class CallTimeout(GuardError, TimeoutError):  # noqa: N818 - it says what happened
+    """A call to a downstream took longer than its breaker gives it."""
 
 
 class StoreUnavailable(GuardError):  # noqa: N818 - it says what happened, and is no mistake

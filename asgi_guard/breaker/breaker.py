@@ -1,73 +1,97 @@
 """The circuit breaker, usable wherever something downstream is called."""
 
-import functools
-import inspect
-import logging
-import sys
-import threading
+import random
 from collections.abc import Awaitable, Callable
-from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, cast
+from dataclasses import replace
+from typing import Any, ParamSpec, TypeVar, cast
 
-from asgi_guard._checks import (
-    check_clock,
-    check_count,
-    check_name,
-    check_seconds,
-    check_share,
-    is_async,
-)
+from asgi_guard._checks import is_name
 from asgi_guard._clock import Clock, monotonic
-from asgi_guard.breaker.blocks import OpenBlocks
-from asgi_guard.breaker.machine import (
-    BreakerState,
-    Machine,
-    Outcome,
-    Refused,
-    Stamp,
-    Thresholds,
-    Transition,
-)
-from asgi_guard.breaker.outcome import Classifier, ErrorTypes
-from asgi_guard.breaker.snapshot import BreakerSnapshot
-from asgi_guard.errors import CircuitOpen, ConfigurationError
+from asgi_guard.breaker.attempt import Attempt
+from asgi_guard.breaker.blocks import Blocks, OpenBlocks
+from asgi_guard.breaker.children import Children
+from asgi_guard.breaker.controls import Controls
+from asgi_guard.breaker.core import Core
+from asgi_guard.breaker.fallback import NO_FALLBACK, Fallback, FallbackOn
+from asgi_guard.breaker.functions import call_plainly, guarded, in_time
+from asgi_guard.breaker.machine import Machine, Stamp
+from asgi_guard.breaker.opening import Luck
+from asgi_guard.breaker.outcome import Classify, ErrorTypes
+from asgi_guard.breaker.settings import Settings
+from asgi_guard.breaker.snapshot import BreakerSnapshot, snapshot_of
+from asgi_guard.breaker.states import BreakerState, Outcome
+from asgi_guard.errors import CircuitOpen
+from asgi_guard.keys import digest
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_log = logging.getLogger("asgi_guard.breaker")
+_LONGEST_OF_CHILD = 60  # characters, beside which there is room for a hash
 
 
-class CircuitBreaker:
+class CircuitBreaker(Controls, Blocks):
     """Refuses calls to a downstream that keeps failing, and lets a few try when it may be back.
 
-    Closed, it counts outcomes; it trips on so many failures in a row, or on a share of failures
-    within a window. Open, it refuses every call with `CircuitOpen`. When the open time is over it
-    is half-open: at most `max_trials` calls at once are admitted on trial; `recover_after`
-    successes close it, one failure opens it again. The pattern is Michael Nygard's ("Release It!",
-    2007).
+    Closed, it counts outcomes; it trips on so many failures in a row, or on a share of failures or
+    of slow calls within a window. Open, it refuses every call with `CircuitOpen`. When the open
+    time is over it is half-open: at most `max_trials` calls at once are admitted on trial, each on
+    a lease; `recover_after` successes close it, one failure opens it again, for longer. The
+    pattern is Michael Nygard's ("Release It!", 2007).
 
     A call has one of three outcomes. Cancelled calls, errors in `ignore`, errors outside `fail_on`
-    and asgi_guard's own refusals are neither success nor failure, in every state. Outcomes that
-    come in after the state has changed are counted, and change nothing.
+    and asgi_guard's own refusals are neither success nor failure, in every state. An error that
+    carries the status of an HTTP response counts as the status does: a 404 is an answer. Outcomes
+    that come in after the state has changed are counted, and change nothing.
 
-    One object serves `async with`, `with`, decorated functions and `call()` / `acall()`, from
-    threads and event loops alike.
+    One object serves `async with`, `with`, decorated functions and generators, `call()` and
+    `acall()`, and attempts in two steps, from threads and event loops alike.
 
     Args:
         name: What errors, log lines and metrics call it: printable ASCII, at most 100 characters.
         consecutive_failures: Failures in a row that trip it, from 1 up; default 5, None: off.
         failure_rate: Share of failures within the window that trips it, above 0 and up to 1;
             default 0.5, None: off.
-        min_calls: Calls the window must hold before the share is looked at, from 1 up; default 10.
+        min_calls: Calls the window must hold before a share is looked at, from 1 up; default 10.
         window: Length of the window in seconds, above 0; default 10.
-        open_for: Seconds it stays open, above 0; default 5.
+        window_calls: Length of the window in calls, from `min_calls` up to 1,000,000, in place of
+            seconds; default None.
+        slow_call: Seconds from which on a call is slow, above 0; default None: none is. Calls count
+            as slow while they still run, and when they are cancelled.
+        slow_rate: Share of slow calls within the window that trips it, above 0 and up to 1; default
+            0.5.
+        open_for: Seconds it stays open at first, above 0; default 5.
+        open_multiplier: How many times as long it stays open each time that a trial fails, from 1
+            up; default 2.
+        open_max: The most seconds it stays open so, above 0; default 60.
+        jitter: Share of that time by which it is longer, at random, from 0 to 1; default 0.2.
         max_trials: Trials at once while half-open, from 1 up; default 1.
         recover_after: Successful trials that close it, from 1 up; default 2.
         trial_lease: Seconds after which a trial that has not come back no longer counts, above 0;
-            default 30.
+            default 30, and never less than `call_timeout`.
         fail_on: Error types that are failures; default `(Exception,)`.
         ignore: Error types that are not, though `fail_on` covers them; default none.
+        classify: A plain function of the error that ended a call (or None) and of its result that
+            returns an `Outcome`, or None for the usual; default None. Cancellation and refusals are
+            ignored whatever it says.
+        call_timeout: Seconds that an async call may take, above 0; then it ends with `CallTimeout`,
+            which is a failure. A plain call cannot be interrupted: that it took longer is a
+            failure; generators are not timed; default None: any time.
+        retry_after_max: The most seconds that a downstream may ask for, above 0; default 300.
+        fallback: What stands in for the result of a function that is refused: a value, or a
+            function, plain or async, of the same arguments; default: nothing does.
+        fallback_on: `"rejected"` (the default), or `"failure"` for calls that fail as well.
+        critical: Whether the app is not ready while it is not closed; default False: it is ready,
+            and says that something is amiss.
+        max_keys: Children that `for_key()` keeps, from 1 up; default 1024.
+        initial_state: `BreakerState.CLOSED` (the default), `METRICS_ONLY` to tell when it would
+            trip and refuse nothing, `DISABLED` or `FORCED_OPEN`.
         clock: A callable returning seconds that never run backwards; default `time.monotonic`.
+
+    Attributes:
+        name: Its name.
+        critical: Whether the app needs it.
+        call_timeout: Seconds that a call may take.
+        fallback: What stands in for results.
+        judges_results: Whether what a call returns can make it a failure.
 
     Raises:
         ConfigurationError: A value is out of its range.
@@ -81,120 +105,85 @@ class CircuitBreaker:
         failure_rate: float | None = 0.5,
         min_calls: int = 10,
         window: float = 10.0,
+        window_calls: int | None = None,
+        slow_call: float | None = None,
+        slow_rate: float = 0.5,
         open_for: float = 5.0,
+        open_multiplier: float = 2.0,
+        open_max: float = 60.0,
+        jitter: float = 0.2,
         max_trials: int = 1,
         recover_after: int = 2,
         trial_lease: float = 30.0,
         fail_on: type[BaseException] | ErrorTypes = (Exception,),
         ignore: type[BaseException] | ErrorTypes = (),
+        classify: Classify | None = None,
+        call_timeout: float | None = None,
+        retry_after_max: float = 300.0,
+        fallback: Any = NO_FALLBACK,
+        fallback_on: FallbackOn = "rejected",
+        critical: bool = False,
+        max_keys: int = 1024,
+        initial_state: BreakerState = BreakerState.CLOSED,
         clock: Clock = monotonic,
     ) -> None:
-        check_name("CircuitBreaker.name", name)
-        if consecutive_failures is not None:
-            check_count("CircuitBreaker.consecutive_failures", consecutive_failures)
-        if failure_rate is not None:
-            check_share("CircuitBreaker.failure_rate", failure_rate)
-        if consecutive_failures is None and failure_rate is None:
-            raise ConfigurationError(
-                "CircuitBreaker.failure_rate",
-                None,
-                "a share, where consecutive_failures is None: one of them has to trip it",
-            )
-        check_count("CircuitBreaker.min_calls", min_calls)
-        check_seconds("CircuitBreaker.window", window)
-        check_seconds("CircuitBreaker.open_for", open_for)
-        check_count("CircuitBreaker.max_trials", max_trials)
-        check_count("CircuitBreaker.recover_after", recover_after)
-        check_seconds("CircuitBreaker.trial_lease", trial_lease)
-        check_clock("CircuitBreaker.clock", clock)
-        self.name = name
-        self._classifier = Classifier(fail_on, ignore)
-        self._clock = clock
-        # Held for integer updates only: never across the user's code, an await or a log line.
-        self._lock = threading.Lock()
-        self._machine = Machine(
-            Thresholds(
-                consecutive_failures=consecutive_failures,
-                failure_rate=failure_rate,
-                min_calls=min_calls,
-                window=window,
-                open_for=open_for,
-                max_trials=max_trials,
-                recover_after=recover_after,
-                trial_lease=trial_lease,
-            )
+        given = {key: value for key, value in locals().items() if key != "self"}
+        self._begin(Settings(**given), random.random)
+
+    def _begin(self, settings: Settings, luck: Luck) -> None:
+        self._settings = settings
+        self._luck = luck
+        self._classifier = settings.classifier()
+        self._open_blocks = OpenBlocks()
+        self.name: str = settings.name
+        self.critical: bool = settings.critical
+        self.call_timeout: float | None = settings.call_timeout
+        self.fallback: Fallback | None = settings.made_fallback()
+        self.judges_results: bool = self._classifier.judges_results
+        machine = Machine(
+            settings.thresholds(), luck, settings.initial_state, float(settings.clock())
         )
-        self._outcomes = dict.fromkeys(Outcome, 0)
-        self._not_permitted = 0
-        self._blocks = OpenBlocks()
+        self.core: Core = Core(settings.name, machine, settings.clock, settings.retry_after_max)
+        self._children: Children = Children(settings.max_keys, CircuitBreaker._child)
 
     def __repr__(self) -> str:
         """Name the breaker and its state."""
         return f"CircuitBreaker({self.name!r}, state={self.state.value!r})"
 
-    @property
-    def state(self) -> BreakerState:
-        """The state of this moment."""
-        return self._machine.state(self._clock())
-
     def snapshot(self) -> BreakerSnapshot:
-        """Return the state of this moment and the counts so far."""
-        with self._lock:
-            now = self._clock()
-            return BreakerSnapshot(
-                name=self.name,
-                state=self._machine.state(now),
-                retry_after=self._machine.retry_after(now),
-                success=self._outcomes[Outcome.SUCCESS],
-                failure=self._outcomes[Outcome.FAILURE],
-                ignored=self._outcomes[Outcome.IGNORED],
-                not_permitted=self._not_permitted,
-                transitions=dict(self._machine.transitions),
-            )
+        """Return the state of this moment and the counts so far, with those of all children."""
+        return snapshot_of(self.core, self.fallback, self._children)
+
+    def for_key(self, key: str) -> "CircuitBreaker":
+        """Return the breaker of one host, tenant or the like: its settings are this one's.
+
+        At most `max_keys` are kept; the closed one that was asked for least recently makes room,
+        and where none is closed, further keys share this breaker. Errors and logs call it by this
+        one's name and the key, metrics by the name alone, with the counts of all keys.
+
+        Args:
+            key: What it is for; printable ASCII, at most 100 characters with the name, or else it
+                is called by a hash of it.
+        """
+        return self._children.of(self, key)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Guard every call of a function, sync or async; its type stays what it was.
+        """Guard every call of a function or generator function, sync or async.
 
         Raises:
-            ConfigurationError: It is a generator function, whose calls end before it has run.
+            ConfigurationError: It is no function, or has a fallback that it cannot have.
         """
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise ConfigurationError(
-                "CircuitBreaker.__call__",
-                function,
-                "a function, sync or async; put `with` or `async with` inside a generator",
-            )
-        if is_async(function):
-            called = cast("Callable[P, Awaitable[Any]]", function)
-
-            @functools.wraps(function)
-            async def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:
-                return await self.acall(called, *args, **kwargs)
-
-            return cast("Callable[P, R]", guarded)
-
-        @functools.wraps(function)
-        def guarded_sync(*args: P.args, **kwargs: P.kwargs) -> R:
-            return self.call(function, *args, **kwargs)
-
-        return guarded_sync
+        return guarded(self, function)
 
     def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call a function if the breaker admits it.
+        """Call a plain function if the breaker admits it.
 
         Raises:
-            CircuitOpen: The breaker refused; the function was not called.
+            CircuitOpen: The breaker refused and has no fallback; the function was not called.
         """
-        stamp = self._admit()
-        try:
-            result = function(*args, **kwargs)
-        except BaseException as error:
-            self._settle(stamp, self._classifier.outcome(error))
-            raise
-        if hasattr(type(result), "__await__"):  # the call is over when this is
-            return cast("R", self._finish(stamp, cast("Awaitable[Any]", result)))
-        self._settle(stamp, Outcome.SUCCESS)
-        return result
+        if self.fallback is not None:
+            return guarded(self, function)(*args, **kwargs)
+        return cast("R", call_plainly(self, function, *args, **kwargs))
 
     async def acall(
         self, function: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
@@ -202,82 +191,74 @@ class CircuitBreaker:
         """Call a function and await its result if the breaker admits it.
 
         Raises:
-            CircuitOpen: The breaker refused; the function was not called.
+            CircuitOpen: The breaker refused and has no fallback; the function was not called.
+            CallTimeout: It took longer than `call_timeout`.
         """
-        stamp = self._admit()
         try:
-            result = await function(*args, **kwargs)
-        except BaseException as error:
-            self._settle(stamp, self._classifier.outcome(error))
-            raise
-        self._settle(stamp, Outcome.SUCCESS)
+            stamp = self.core.admit()
+            try:
+                result = await in_time(self, function(*args, **kwargs))
+            except BaseException as error:
+                self.end(stamp, error)
+                raise
+        except Exception as error:
+            if self.fallback is None or not self.falls_back_on(error):
+                raise
+            return cast("R", await self.fallback.serve_async(args, kwargs))
+        self.end(stamp, None, result)
         return result
 
-    def __enter__(self) -> Self:
-        """Admit the block, or raise `CircuitOpen`."""
-        self._blocks.begin(self._admit(), id(sys._getframe(1)))
-        return self
+    def attempt(self) -> Attempt:
+        """Admit a call whose outcome somebody will tell later.
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Settle the block's outcome."""
-        self._settle(self._blocks.end(id(sys._getframe(1))), self._classifier.outcome(error))
+        Raises:
+            CircuitOpen: The breaker refused.
+        """
+        return Attempt(self, self.core.admit())
 
-    async def __aenter__(self) -> Self:
-        """Admit the block, or raise `CircuitOpen`."""
-        return self.__enter__()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Settle the block's outcome."""
-        self.__exit__(kind, error, traceback)
-
-    async def _finish(self, stamp: Stamp, result: Awaitable[R]) -> R:
+    def try_acquire(self) -> Attempt | None:
+        """Admit a call as `attempt()` does; return None where that raises."""
         try:
-            finished = await result
-        except BaseException as error:
-            self._settle(stamp, self._classifier.outcome(error))
-            raise
-        self._settle(stamp, Outcome.SUCCESS)
-        return finished
+            return self.attempt()
+        except CircuitOpen:
+            return None
 
-    def _admit(self) -> Stamp:
-        machine = self._machine
-        # The generation first: were the state read first, a call could be stamped with a new era.
-        generation = machine.generation
-        if machine.is_closed:
-            return generation
-        with self._lock:
-            admitted = machine.admit(self._clock())
-            if not isinstance(admitted, Refused):
-                return admitted
-            self._not_permitted += 1
-        raise CircuitOpen(
-            f"circuit {self.name!r} is not closed", admitted.retry_after, breaker=self.name
+    def judge(self, error: BaseException | None, result: object = None) -> Outcome:
+        """Return the outcome of a call that ended so."""
+        return self._classifier.outcome(error, result)
+
+    def settle(self, stamp: Stamp, outcome: Outcome, error: BaseException | None = None) -> None:
+        """Settle a call that was admitted with this stamp."""
+        self.core.settle(stamp, outcome, error)
+
+    def end(self, stamp: Stamp, error: BaseException | None, result: object = None) -> None:
+        """Judge and settle a call; one that cannot be judged says nothing."""
+        outcome = Outcome.IGNORED
+        try:
+            outcome = self._classifier.outcome(error, result)
+        finally:
+            self.core.settle(stamp, outcome, error)
+
+    def falls_back_on(self, error: Exception) -> bool:
+        """Tell whether the fallback stands in for a call that ended with this error."""
+        if isinstance(error, CircuitOpen):
+            return error.breaker == self.name
+        fallback = self.fallback
+        return (
+            fallback is not None
+            and fallback.on == "failure"
+            and self.judge(error) is Outcome.FAILURE
         )
 
-    def _settle(self, stamp: Stamp, outcome: Outcome) -> None:
-        with self._lock:
-            self._outcomes[outcome] += 1
-            transition = self._machine.settle(stamp, outcome, self._clock())
-        if transition is not None:
-            self._tell(transition)
-
-    def _tell(self, transition: Transition) -> None:
-        level = logging.WARNING if transition.after is BreakerState.OPEN else logging.INFO
-        _log.log(
-            level,
-            "circuit %r: %s -> %s: %s",
-            self.name,
-            transition.before.value,
-            transition.after.value,
-            transition.reason,
-        )
+    def _child(self, key: str) -> "CircuitBreaker":
+        name = f"{self.name}[{key}]"
+        if not is_name(name):
+            name = (
+                f"{self.name[:_LONGEST_OF_CHILD]}[{digest(key.encode('utf-8', 'surrogatepass'))}]"
+            )
+        child = object.__new__(CircuitBreaker)
+        child._begin(replace(self._settings, name=name), self._luck)
+        child.fallback = self.fallback
+        child.core.listeners = self.core.listeners
+        child.core.first_use = self.core.first_use
+        return child

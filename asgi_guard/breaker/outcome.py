@@ -1,27 +1,39 @@
-"""From the error that ended a call to its outcome."""
+"""From how a call ended to its outcome."""
 
 import asyncio
-from typing import cast
+from collections.abc import Callable
+from typing import Any, TypeAlias, cast
 
-from asgi_guard.breaker.machine import Outcome
+from asgi_guard._checks import check_function
+from asgi_guard.breaker.states import Outcome
+from asgi_guard.breaker.statuses import outcome_of_status, status_of
+from asgi_guard.callback import name_of, wrong_answer
 from asgi_guard.errors import ConfigurationError, Rejected
 
-ErrorTypes = tuple[type[BaseException], ...]
+ErrorTypes: TypeAlias = tuple[type[BaseException], ...]
 
+Classify: TypeAlias = Callable[[BaseException | None, Any], Outcome | None]
+"""A function of the error that ended a call, or None, and of what it returned; None: as usual."""
+
+CLASSIFIES = "a plain function of an error (or None) and a result to an Outcome, or to None"
 _ENDED_FROM_OUTSIDE = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
 
 
 class Classifier:
-    """Tells failures from errors that say nothing about the downstream.
+    """Tells failures from what says nothing about the downstream.
 
     Args:
         fail_on: Error types that are failures.
         ignore: Error types that are not, though `fail_on` covers them.
+        classify: What is asked first; default None: nobody.
+
+    Attributes:
+        judges_results: Whether what a call returns can make it a failure.
     """
 
-    __slots__ = ("_fail_on", "_ignored")
+    __slots__ = ("_classify", "_fail_on", "_ignored", "judges_results")
 
-    def __init__(self, fail_on: object, ignore: object) -> None:
+    def __init__(self, fail_on: object, ignore: object, classify: Classify | None = None) -> None:
         self._fail_on = _error_types("CircuitBreaker.fail_on", fail_on)
         ignored = _error_types("CircuitBreaker.ignore", ignore)
         self._ignored = (*_ENDED_FROM_OUTSIDE, Rejected, *ignored)
@@ -29,20 +41,43 @@ class Classifier:
             raise ConfigurationError(
                 "CircuitBreaker.fail_on", fail_on, "at least one error type that is not ignored"
             )
+        if classify is not None:
+            check_function("CircuitBreaker.classify", classify, CLASSIFIES, takes=2)
+        self._classify = classify
+        self.judges_results: bool = classify is not None
 
-    def outcome(self, error: BaseException | None) -> Outcome:
-        """Return the outcome of a call that ended with this error, or with none.
+    def outcome(self, error: BaseException | None, result: object = None) -> Outcome:
+        """Return the outcome of a call that ended with this error, or else with this result.
 
-        A group is a failure when it holds one.
+        Cancellation, and what asgi_guard itself refuses, is ignored whatever anybody says. An error
+        that carries the status of an HTTP response is what the status is. A group is a failure when
+        it holds one.
         """
-        if error is None:
-            return Outcome.SUCCESS
+        if isinstance(error, (*_ENDED_FROM_OUTSIDE, Rejected)):
+            return Outcome.IGNORED
+        if self._classify is not None:
+            said = self._classify(error, result)
+            if said is not None:
+                return _checked(self._classify, said)
+        return Outcome.SUCCESS if error is None else self._of_error(error)
+
+    def _of_error(self, error: BaseException) -> Outcome:
         if isinstance(error, self._ignored):
             return Outcome.IGNORED
         if isinstance(error, BaseExceptionGroup):
             outcomes = {self.outcome(part) for part in error.exceptions}
             return Outcome.FAILURE if Outcome.FAILURE in outcomes else Outcome.IGNORED
-        return Outcome.FAILURE if isinstance(error, self._fail_on) else Outcome.IGNORED
+        if not isinstance(error, self._fail_on):
+            return Outcome.IGNORED
+        status = status_of(error)
+        return Outcome.FAILURE if status is None else outcome_of_status(status)
+
+
+def _checked(classify: Classify, said: object) -> Outcome:
+    if not isinstance(said, Outcome):
+        asked = f"the classify function {name_of(classify)}"
+        raise wrong_answer(asked, said, "an Outcome, or None")
+    return said
 
 
 def _error_types(field: str, types: object) -> ErrorTypes:

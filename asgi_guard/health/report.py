@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
-from asgi_guard.breaker.machine import BreakerState
+from asgi_guard.breaker.states import BreakerState
 from asgi_guard.health.check import Status
 from asgi_guard.health.runner import Result, Runner
 from asgi_guard.parts import Parts

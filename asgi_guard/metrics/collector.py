@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 
-from asgi_guard.breaker.machine import BreakerState
+from asgi_guard.breaker.states import BreakerState
 from asgi_guard.errors import ConfigurationError
 from asgi_guard.metrics import catalogue
 from asgi_guard.metrics.catalogue import Metric

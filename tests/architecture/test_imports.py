@@ -30,6 +30,12 @@ DOERS = {"breaker", "concurrency", "pools", "rate_limit"}
 READERS = {"health", "metrics"}
 PURE = {
     "breaker.machine",
+    "breaker.opening",
+    "breaker.slow",
+    "breaker.states",
+    "breaker.statuses",
+    "breaker.thresholds",
+    "breaker.trials",
     "breaker.window",
     "pools.snapshot",
     "rate_limit.algorithms",
@@ -53,7 +59,7 @@ THIRD_PARTY = {
 
 def rank(room: str) -> int:
     """Return how far up a room lies: it may import what lies lower."""
-    order = [FOUNDATION, SHARED, DOERS, {"parts"}, READERS, {"stack"}, {"guard"}]
+    order = [FOUNDATION, SHARED, DOERS, {"downstream"}, {"parts"}, READERS, {"stack"}, {"guard"}]
     order += [{"swappable"}, {"__init__", "testing"}]
     return next(number for number, rooms in enumerate(order) if room in rooms)
 

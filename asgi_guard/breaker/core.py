@@ -1,0 +1,183 @@
+"""The core of a breaker: its machine, the lock round it, and what it counts.
+
+The lock is held for arithmetic only: never across the user's code, an await or a log line. It is
+not taken to admit a call while nothing but closed is known.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TypeAlias
+
+from asgi_guard._clock import Clock
+from asgi_guard.breaker.machine import Machine, Refused, Stamp
+from asgi_guard.breaker.states import BreakerState, Cause, Outcome, Transition
+from asgi_guard.errors import CircuitOpen, shown
+
+Listener: TypeAlias = Callable[[str, Transition], object]
+"""A plain function of the breaker's name and a transition."""
+
+_log = logging.getLogger("asgi_guard.breaker")
+
+
+class Core:
+    """What all calls through one breaker share.
+
+    Args:
+        name: The breaker's name.
+        machine: Its states.
+        clock: Returns seconds that never run backwards.
+        retry_after_max: The most seconds that a downstream may ask for.
+
+    Attributes:
+        name: The breaker's name.
+        machine: Its states; to be touched with the lock only, but for `admits_unasked`.
+        lock: The lock.
+        clock: The clock.
+        success: Calls that succeeded so far.
+        failure: Calls that failed so far.
+        ignored: Calls so far that said nothing.
+        not_permitted: Calls that were refused so far.
+        listeners: Who is told of transitions.
+        last_failure: The type of the error that the last failed call ended with; "" before one has.
+        first_use: What to call before the first call is admitted.
+        retry_after_max: That number of seconds.
+    """
+
+    __slots__ = (
+        "clock",
+        "failure",
+        "first_use",
+        "ignored",
+        "last_failure",
+        "listeners",
+        "lock",
+        "machine",
+        "name",
+        "not_permitted",
+        "retry_after_max",
+        "success",
+    )
+
+    def __init__(self, name: str, machine: Machine, clock: Clock, retry_after_max: float) -> None:
+        self.name: str = name
+        self.machine: Machine = machine
+        self.clock: Clock = clock
+        self.lock: threading.Lock = threading.Lock()
+        self.success: int = 0
+        self.failure: int = 0
+        self.ignored: int = 0
+        self.not_permitted: int = 0
+        self.listeners: tuple[Listener, ...] = ()
+        self.last_failure: str = ""
+        self.first_use: Callable[[], None] | None = None
+        self.retry_after_max: float = retry_after_max
+
+    def admit(self) -> Stamp:
+        """Admit a call.
+
+        Raises:
+            CircuitOpen: It is refused.
+        """
+        machine = self.machine
+        # The generation first: were the state read first, a call could be stamped with a new era.
+        generation = machine.generation
+        if machine.admits_unasked:
+            return generation
+        first_use = self.first_use
+        if first_use is not None:
+            self.first_use = None
+            first_use()
+        with self.lock:
+            admitted = machine.admit(self.clock())
+            if isinstance(admitted, Refused):
+                self.not_permitted += 1
+        if machine.news:
+            self.tell()
+        if isinstance(admitted, Refused):
+            raise self.refusal(admitted)
+        return admitted
+
+    def settle(self, stamp: Stamp, outcome: Outcome, error: BaseException | None = None) -> None:
+        """Settle a call.
+
+        Args:
+            stamp: What it was admitted with.
+            outcome: How it ended.
+            error: What it failed with, if that is known.
+        """
+        with self.lock:
+            if outcome is Outcome.SUCCESS:
+                self.success += 1
+            elif outcome is Outcome.FAILURE:
+                self.failure += 1
+                self.last_failure = "" if error is None else type(error).__name__
+            else:
+                self.ignored += 1
+            self.machine.settle(stamp, outcome, self.clock())
+        if self.machine.news:
+            self.tell()
+
+    def answered(self, stamp: Stamp) -> None:
+        """Note that a call has begun to answer: how long the rest takes does not make it slow."""
+        if not isinstance(stamp, int):
+            with self.lock:
+                self.machine.answered(stamp, self.clock())
+
+    def open_for(self, seconds: float, cause: Cause, detail: str) -> None:
+        """Open for so many seconds, at least."""
+        with self.lock:
+            self.machine.open_for(seconds, self.clock(), cause, detail)
+        self.tell()
+
+    def force(self, state: BreakerState, seconds: float | None = None) -> None:
+        """Enter a state by hand."""
+        with self.lock:
+            self.machine.force(state, self.clock(), seconds)
+        self.tell()
+
+    def adopt(self, other: "Core") -> None:
+        """Take over the counts of a child that is forgotten: counters must not run backwards."""
+        with self.lock:
+            self.success += other.success
+            self.failure += other.failure
+            self.ignored += other.ignored
+            self.not_permitted += other.not_permitted
+            self.machine.adopt(other.machine, self.clock())
+
+    def refusal(self, refused: Refused) -> CircuitOpen:
+        """Return what a refused call raises."""
+        wait = refused.retry_after
+        words = [f"circuit {self.name!r} is {refused.state.value}"]
+        if self.last_failure:
+            words.append(f"its last failure was {self.last_failure}")
+        if wait is not None:
+            words.append(f"retry in {wait:.3g} s")
+        return CircuitOpen("; ".join(words), wait, breaker=self.name, state=refused.state.value)
+
+    def tell(self) -> None:
+        """Log and report the transitions that nobody has been told of yet."""
+        with self.lock:
+            news, self.machine.news = self.machine.news, []
+        for transition in news:
+            _log_transition(self.name, transition)
+            for listener in self.listeners:
+                try:
+                    listener(self.name, transition)
+                except Exception:  # noqa: BLE001 - it is anybody's code
+                    _log.exception("circuit %r: a listener failed: %s", self.name, shown(listener))
+
+
+def _log_transition(name: str, transition: Transition) -> None:
+    if transition.before is transition.after:
+        _log.warning("circuit %r would have opened: %s", name, transition.detail)
+        return
+    opens = transition.after in {BreakerState.OPEN, BreakerState.FORCED_OPEN}
+    _log.log(
+        logging.WARNING if opens else logging.INFO,
+        "circuit %r: %s -> %s: %s",
+        name,
+        transition.before.value,
+        transition.after.value,
+        transition.detail,
+    )

@@ -1,0 +1,35 @@
+"""What the status of an HTTP response says about the health of the server that sent it."""
+
+from asgi_guard.breaker.states import Outcome
+
+_LEAST_FAILURE = 500
+_SAYS_NOTHING = frozenset({501, 505})  # of the request, rather than of the server
+_STATUSES = range(100, 600)
+
+
+def outcome_of_status(status: int) -> Outcome:
+    """Return what a response comes to: an error of the client is an answer of the server.
+
+    500, 502, 503 and 504 are failures, and so is every other status from 506 up. 501 and 505 say
+    nothing. All below 500 are successes, 429 among them: a server that throttles is alive.
+    """
+    if status < _LEAST_FAILURE:
+        return Outcome.SUCCESS
+    return Outcome.IGNORED if status in _SAYS_NOTHING else Outcome.FAILURE
+
+
+def status_of(error: BaseException) -> int | None:
+    """Return the status that an error carries, as those of HTTP clients do; None without one."""
+    for holder in (error, _read(error, "response")):
+        for name in ("status_code", "status"):
+            status = _read(holder, name)
+            if isinstance(status, int) and status in _STATUSES:
+                return int(status)
+    return None
+
+
+def _read(holder: object, name: str) -> object:
+    try:
+        return getattr(holder, name, None)
+    except Exception:  # noqa: BLE001 - a property is anybody's code, and may have nothing to tell
+        return None
