@@ -21,17 +21,18 @@ class Attempt:
     Args:
         breaker: The breaker that has admitted it.
         stamp: What it was admitted with.
-
-    Attributes:
-        is_settled: Whether somebody has said how it ended.
     """
 
-    __slots__ = ("_breaker", "_stamp", "is_settled")
+    __slots__ = ("_breaker", "_stamps")
 
     def __init__(self, breaker: "CircuitBreaker", stamp: Stamp) -> None:
         self._breaker = breaker
-        self._stamp = stamp
-        self.is_settled: bool = False
+        self._stamps = [stamp]  # none, once it is settled: of two threads, one can take it
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether somebody has said how it ended."""
+        return not self._stamps
 
     def success(self) -> None:
         """Say that the call succeeded."""
@@ -47,7 +48,8 @@ class Attempt:
 
     def end(self, error: BaseException | None, result: object = None) -> None:
         """Say how the call ended, and let the breaker judge, as it does with functions."""
-        self._settle(self._breaker.judge(error, result), error)
+        for stamp in self._take():
+            self._breaker.end(stamp, error, result)
 
     def throttle(self, seconds: float) -> None:
         """Let the breaker open for so long, since the downstream has asked for it.
@@ -87,6 +89,11 @@ class Attempt:
         self.end(error)
 
     def _settle(self, outcome: Outcome, error: BaseException | None = None) -> None:
-        if not self.is_settled:
-            self.is_settled = True
-            self._breaker.settle(self._stamp, outcome, error)
+        for stamp in self._take():
+            self._breaker.settle(stamp, outcome, error)
+
+    def _take(self) -> list[Stamp]:
+        try:
+            return [self._stamps.pop()]
+        except IndexError:
+            return []

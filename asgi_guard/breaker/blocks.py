@@ -4,11 +4,12 @@ import asyncio
 import sys
 import threading
 from contextvars import ContextVar
-from types import TracebackType
-from typing import Self
+from types import CodeType, FrameType, TracebackType
+from typing import Self, TypeAlias
 
 from asgi_guard.breaker.core import Core
 from asgi_guard.breaker.machine import Stamp
+from asgi_guard.breaker.states import Outcome
 from asgi_guard.errors import CallTimeout
 
 
@@ -25,50 +26,60 @@ class OpenBlocks:
         self._lock = threading.Lock()
         self._open: dict[_Block, None] = {}
 
-    def begin(self, stamp: Stamp, frame: int, limit: asyncio.Timeout | None = None) -> None:
+    def begin(self, stamp: Stamp, frame: FrameType, limit: asyncio.Timeout | None = None) -> None:
         """Note the beginning of a block.
 
         Args:
             stamp: What the call was stamped with.
-            frame: The identity of the frame that the block stands in.
+            frame: The frame that the block stands in.
             limit: What ends the block when it takes too long; default None: nothing.
         """
-        block = _Block(self, stamp, frame, limit)
+        block = _Block(self, stamp, _identity(frame), limit)
         with self._lock:
             self._open[block] = None
         _entered.set((*(each for each in _entered.get() if each.is_open), block))
 
-    def end(self, frame: int) -> "tuple[Stamp, asyncio.Timeout | None]":
+    def end(self, frame: FrameType) -> "tuple[Stamp, asyncio.Timeout | None]":
         """Return the stamp of the block that ends, and what has limited its time.
 
-        The context tells which it is. A block may end in another context than it began in (a sync
-        dependency of FastAPI does): then the frame tells, and at the very last the newest is taken.
+        The frame tells which it is, in whatever context the block ends (a sync dependency of
+        FastAPI ends it in another than it began in). An exit stack begins and ends it in different
+        frames: then the context tells, and at the very last the newest is taken.
 
         Args:
-            frame: The identity of the frame that the block stands in.
+            frame: The frame that the block stands in.
 
         Raises:
             RuntimeError: No block has begun.
         """
+        place = _identity(frame)
         in_context = [each for each in _entered.get() if each.owner is self and each.is_open]
+        here = [each for each in in_context if each.frame == place]
         with self._lock:
             if not self._open:
                 raise RuntimeError("a block of this breaker has ended that had not begun")
-            if in_context:
-                block = in_context[-1]
-            else:
-                in_frame = [each for each in self._open if each.frame == frame]
-                block = (in_frame or list(self._open))[-1]
+            if not here:
+                anywhere = [each for each in self._open if each.frame == place]
+                here = anywhere or in_context or list(self._open)
+            block = here[-1]
             del self._open[block]
         block.is_open = False
         return block.stamp, block.limit
+
+
+_Identity: TypeAlias = tuple[int, CodeType]
+
+
+def _identity(frame: FrameType) -> _Identity:
+    """Tell frames apart while they last; what has ended may leave its number to other code."""
+    return id(frame), frame.f_code
 
 
 class _Block:
     __slots__ = ("frame", "is_open", "limit", "owner", "stamp")
 
     def __init__(
-        self, owner: OpenBlocks, stamp: Stamp, frame: int, limit: asyncio.Timeout | None
+        self, owner: OpenBlocks, stamp: Stamp, frame: _Identity, limit: asyncio.Timeout | None
     ) -> None:
         self.owner = owner
         self.stamp = stamp
@@ -100,7 +111,7 @@ class Blocks:
 
     def __enter__(self) -> Self:
         """Admit the block, or raise `CircuitOpen`."""
-        self._open_blocks.begin(self.core.admit(), id(sys._getframe(1)))
+        self._open_blocks.begin(self.core.admit(), sys._getframe(1))
         return self
 
     def __exit__(
@@ -110,7 +121,7 @@ class Blocks:
         traceback: TracebackType | None,
     ) -> None:
         """Settle the block's outcome."""
-        stamp, _ = self._open_blocks.end(id(sys._getframe(1)))
+        stamp, _ = self._open_blocks.end(sys._getframe(1))
         self.end(stamp, error)
 
     async def __aenter__(self) -> Self:
@@ -118,8 +129,12 @@ class Blocks:
         stamp = self.core.admit()
         limit = None if self.call_timeout is None else asyncio.timeout(self.call_timeout)
         if limit is not None:
-            await limit.__aenter__()
-        self._open_blocks.begin(stamp, id(sys._getframe(1)), limit)
+            try:
+                await limit.__aenter__()
+            except BaseException:  # there is no task to end
+                self.core.settle(stamp, Outcome.IGNORED)
+                raise
+        self._open_blocks.begin(stamp, sys._getframe(1), limit)
         return self
 
     async def __aexit__(
@@ -133,7 +148,7 @@ class Blocks:
         Raises:
             CallTimeout: It took longer than `call_timeout`.
         """
-        stamp, limit = self._open_blocks.end(id(sys._getframe(1)))
+        stamp, limit = self._open_blocks.end(sys._getframe(1))
         if limit is not None:
             try:
                 await limit.__aexit__(kind, error, traceback)

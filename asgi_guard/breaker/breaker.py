@@ -140,9 +140,11 @@ class CircuitBreaker(Controls, Blocks):
         self.call_timeout: float | None = settings.call_timeout
         self.fallback: Fallback | None = settings.made_fallback()
         self.judges_results: bool = self._classifier.judges_results
-        machine = Machine(settings.thresholds(), luck, settings.initial_state)
+        machine = Machine(
+            settings.thresholds(), luck, settings.initial_state, float(settings.clock())
+        )
         self.core: Core = Core(settings.name, machine, settings.clock, settings.retry_after_max)
-        self._children: Children = Children(settings.max_keys, self._child, self)
+        self._children: Children = Children(settings.max_keys, CircuitBreaker._child)
 
     def __repr__(self) -> str:
         """Name the breaker and its state."""
@@ -150,7 +152,7 @@ class CircuitBreaker(Controls, Blocks):
 
     def snapshot(self) -> BreakerSnapshot:
         """Return the state of this moment and the counts so far, with those of all children."""
-        return snapshot_of(self.core, self.fallback, self._children.all())
+        return snapshot_of(self.core, self.fallback, self._children)
 
     def for_key(self, key: str) -> "CircuitBreaker":
         """Return the breaker of one host, tenant or the like: its settings are this one's.
@@ -163,7 +165,7 @@ class CircuitBreaker(Controls, Blocks):
             key: What it is for; printable ASCII, at most 100 characters with the name, or else it
                 is called by a hash of it.
         """
-        return self._children.of(key)
+        return self._children.of(self, key)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Guard every call of a function or generator function, sync or async.
@@ -256,6 +258,7 @@ class CircuitBreaker(Controls, Blocks):
             )
         child = object.__new__(CircuitBreaker)
         child._begin(replace(self._settings, name=name), self._luck)
+        child.fallback = self.fallback
         child.core.listeners = self.core.listeners
         child.core.first_use = self.core.first_use
         return child

@@ -2,9 +2,11 @@
 
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
+from weakref import ReferenceType, ref
 
+from asgi_guard.breaker.core import Core
 from asgi_guard.breaker.states import BreakerState
 
 if TYPE_CHECKING:
@@ -16,50 +18,68 @@ class Children:
 
     When there are as many as there may be, the closed one that was asked for least recently makes
     room. A breaker that is not closed is never forgotten: where no child is closed, further keys
-    share their parent.
+    share their parent. One that made room counts for as long as somebody holds it, and then the
+    parent takes over what it has counted.
 
     Args:
         most: Children kept, from 1 up.
-        make: Makes the child of a key.
-        parent: The parent.
+        make: Makes the child of a parent for a key.
+
+    Attributes:
+        lock: To be held while the cores are read.
     """
 
-    __slots__ = ("_children", "_lock", "_make", "_most", "_parent")
+    __slots__ = ("_children", "_departed", "_make", "_most", "lock")
 
-    def __init__(
-        self, most: int, make: Callable[[str], "CircuitBreaker"], parent: "CircuitBreaker"
-    ) -> None:
+    def __init__(self, most: int, make: "Callable[[CircuitBreaker, str], CircuitBreaker]") -> None:
         self._most = most
         self._make = make
-        self._parent = parent
-        self._lock = threading.Lock()
+        self.lock: threading.Lock = threading.Lock()
+        self._departed: list[tuple[ReferenceType[CircuitBreaker], Core]] = []
         self._children: OrderedDict[str, CircuitBreaker] = OrderedDict()
 
-    def of(self, key: str) -> "CircuitBreaker":
-        """Return the child of a key."""
-        with self._lock:
+    def of(self, parent: "CircuitBreaker", key: str) -> "CircuitBreaker":
+        """Return the child of a key, or the parent.
+
+        Args:
+            parent: The parent, who is not kept: a circle would keep children that have departed.
+            key: The key.
+        """
+        with self.lock:
             child = self._children.get(key)
             if child is not None:
                 self._children.move_to_end(key)
                 return child
-            if len(self._children) >= self._most and not self._make_room():
-                return self._parent
-            child = self._children[key] = self._make(key)
+            if len(self._children) >= self._most and not self._make_room(parent):
+                return parent
+            child = self._children[key] = self._make(parent, key)
             return child
 
-    def all(self) -> "list[CircuitBreaker]":
-        """Return the children."""
-        with self._lock:
-            return list(self._children.values())
+    def cores(self) -> Iterator[Core]:
+        """Yield the cores of all that count by themselves; the lock is held by whoever asks."""
+        yield from (child.core for child in self._children.values())
+        yield from (core for _, core in self._departed)
 
     def states(self) -> dict[BreakerState, int]:
         """Return how many children are in each state that one of them is in."""
-        return dict(Counter(child.state for child in self.all()))
+        with self.lock:
+            children = list(self._children.values())
+        return dict(Counter(child.state for child in children))
 
-    def _make_room(self) -> bool:
+    def _make_room(self, parent: "CircuitBreaker") -> bool:
         for key, child in self._children.items():
             if child.state is BreakerState.CLOSED:
-                self._parent.core.adopt(child.core)
+                self._adopt_departed(parent.core)
+                self._departed.append((ref(child), child.core))
                 del self._children[key]
                 return True
         return False
+
+    def _adopt_departed(self, heir: Core) -> None:
+        held = []
+        for child, core in self._departed:
+            if child() is None:
+                heir.adopt(core)
+            else:
+                held.append((child, core))
+        self._departed = held

@@ -84,8 +84,9 @@ class Core:
         generation = machine.generation
         if machine.admits_unasked:
             return generation
-        if self.first_use is not None:
-            first_use, self.first_use = self.first_use, None
+        first_use = self.first_use
+        if first_use is not None:
+            self.first_use = None
             first_use()
         with self.lock:
             admitted = machine.admit(self.clock())

@@ -30,6 +30,8 @@ def guarded(breaker: "CircuitBreaker", function: Callable[P, R]) -> Callable[P, 
     Raises:
         ConfigurationError: It is no function, or a generator with a fallback.
     """
+    if isinstance(function, staticmethod | classmethod):
+        return cast("Callable[P, R]", type(function)(guarded(breaker, function.__func__)))
     if not callable(function) or isinstance(function, type):
         raise ConfigurationError("CircuitBreaker.__call__", function, _FUNCTIONS)
     any_function: Callable[..., Any] = function
@@ -54,7 +56,7 @@ def guarded(breaker: "CircuitBreaker", function: Callable[P, R]) -> Callable[P, 
 
 def _plain(breaker: "CircuitBreaker", function: Callable[..., Any]) -> Callable[..., Any]:
     if breaker.judges_results or breaker.call_timeout is not None:
-        return functools.partial(call_plainly, breaker, function)
+        return lambda *args, **kwargs: call_plainly(breaker, function, *args, **kwargs)
     core = breaker.core
     machine, lock, clock, admit = core.machine, core.lock, core.clock, core.admit
 
@@ -173,8 +175,8 @@ def _generator(
 
     def guarded(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         stamp = begin()  # with the first item: what nobody iterates takes nothing
-        items = function(*args, **kwargs)
         try:
+            items = function(*args, **kwargs)
             item = next(items)
             breaker.core.answered(stamp)
             while True:
@@ -207,8 +209,9 @@ def _async_generator(
 
     async def guarded(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         stamp = begin()
-        items = function(*args, **kwargs)
+        items = None
         try:
+            items = function(*args, **kwargs)
             item = await anext(items)
             breaker.core.answered(stamp)
             while True:
@@ -226,7 +229,8 @@ def _async_generator(
             breaker.end(stamp, error)
             raise
         finally:
-            await items.aclose()
+            if items is not None:
+                await items.aclose()
 
     return guarded
 

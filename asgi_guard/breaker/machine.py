@@ -12,12 +12,13 @@ from asgi_guard.breaker.slow import Call, SlowCalls
 from asgi_guard.breaker.states import BreakerState, Cause, Outcome, Transition
 from asgi_guard.breaker.thresholds import Thresholds
 from asgi_guard.breaker.trials import Trial, Trials
-from asgi_guard.breaker.window import CountWindow, TimeWindow
+from asgi_guard.breaker.window import window_of
 
 _NEVER = float("inf")
 _REFUSES = frozenset({BreakerState.OPEN, BreakerState.FORCED_OPEN})
 _COUNTS = frozenset({BreakerState.CLOSED, BreakerState.METRICS_ONLY})
-_ADMITS_ALL = frozenset({BreakerState.CLOSED, BreakerState.METRICS_ONLY, BreakerState.DISABLED})
+_ADMITS_ALL = _COUNTS | {BreakerState.DISABLED}
+_AFTER = {BreakerState.OPEN: BreakerState.HALF_OPEN, BreakerState.FORCED_OPEN: BreakerState.CLOSED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Machine:
         thresholds: When it trips and recovers.
         luck: Returns random numbers from 0 up to 1.
         state: The state to begin in; default closed.
+        now: The time; default 0.
 
     Attributes:
         generation: The number of the era.
@@ -79,26 +81,26 @@ class Machine:
     )
 
     def __init__(
-        self, thresholds: Thresholds, luck: Luck, state: BreakerState = BreakerState.CLOSED
+        self,
+        thresholds: Thresholds,
+        luck: Luck,
+        state: BreakerState = BreakerState.CLOSED,
+        now: float = 0.0,
     ) -> None:
         limits = self._thresholds = thresholds
         self._state = state
         self._counts = state in _COUNTS
-        self._window: TimeWindow | CountWindow = (
-            TimeWindow(limits.window)
-            if limits.window_calls is None
-            else CountWindow(limits.window_calls)
-        )
+        self._window = window_of(limits.window, limits.window_calls)
         self._open_times = OpenTimes(
             limits.open_for, limits.open_multiplier, limits.open_max, limits.jitter, luck
         )
         self._trials = Trials(limits.max_trials, limits.trial_lease)
-        self._slow = None if limits.slow_call is None else SlowCalls(limits.slow_call)
+        self._slow = SlowCalls(limits.slow_call or _NEVER, limits.window)
         self._consecutive = 0
         self._successful_trials = 0
         self._open_until = _NEVER
         self._open_seconds = 0.0
-        self._era_began = 0.0
+        self._era_began = now
         self.generation: int = 0
         self.admits_unasked: bool = False
         self.news: list[Transition] = []
@@ -108,12 +110,8 @@ class Machine:
 
     def state(self, now: float) -> BreakerState:
         """Return the state; once the open time is over it is half-open, trial or no trial."""
-        if now >= self._open_until:
-            if self._state is BreakerState.OPEN:
-                return BreakerState.HALF_OPEN
-            if self._state is BreakerState.FORCED_OPEN:
-                return BreakerState.CLOSED
-        return self._state
+        is_over = now >= self._open_until
+        return _AFTER.get(self._state, self._state) if is_over else self._state
 
     def retry_after(self, now: float) -> float | None:
         """Return the seconds until a call may be admitted, 0 when one is now; None if unknown."""
@@ -126,18 +124,24 @@ class Machine:
     def counts(self, now: float) -> tuple[int, int, int]:
         """Return the calls, the failures and the slow calls of the window."""
         self._window.advance(now)
-        overdue = 0 if self._slow is None else self._slow.overdue(now)
+        overdue = self._slow.overdue(now)
         return self._window.calls + overdue, self._window.failures, self._window.slow + overdue
 
     def open_seconds(self, now: float) -> float:
         """Return the seconds that it has been open altogether."""
-        is_open = self._state in _REFUSES
-        return self._open_seconds + (max(0.0, now - self._era_began) if is_open else 0.0)
+        if self._state not in _REFUSES:
+            return self._open_seconds
+        return self._open_seconds + max(0.0, min(now, self._open_until) - self._era_began)
 
     @property
     def leases_expired(self) -> int:
         """Trials that were taken back."""
         return self._trials.expired
+
+    @property
+    def slow_calls(self) -> int:
+        """Calls that have ended, and were slow."""
+        return self._slow.ended
 
     def admit(self, now: float) -> Stamp | Refused:
         """Admit a call, or say when to come back."""
@@ -146,13 +150,13 @@ class Machine:
                 self._close(now, Cause.OPEN_TIME_OVER, "the forced time is over")
             elif self._state is BreakerState.OPEN:
                 self._enter(BreakerState.HALF_OPEN, now, Cause.OPEN_TIME_OVER, "open time over")
-        if self._counts and self._slow is not None:
+        if self._counts and self._thresholds.slow_call is not None:
             self._trip_if_due(now)  # for calls that are still under way, and slow already
         if self._state in _ADMITS_ALL:
-            if self._slow is None:
-                self.admits_unasked = True
-                return self.generation
-            return self._slow.begin(self.generation, now)
+            if self._thresholds.slow_call is not None:
+                return self._slow.begin(self.generation, now)
+            self.admits_unasked = True
+            return self.generation
         trial = self._trials.begin(now) if self._state is BreakerState.HALF_OPEN else None
         return Refused(self._state, self.retry_after(now)) if trial is None else trial
 
@@ -162,6 +166,7 @@ class Machine:
         self.would_trip += other.would_trip
         self._open_seconds += other._open_seconds
         self._trials.expired += other._trials.expired
+        self._slow.ended += other._slow.ended
         for change, times in other.transitions.items():
             self.transitions[change] = self.transitions.get(change, 0) + times
 
@@ -184,15 +189,13 @@ class Machine:
         if (stamp if isinstance(stamp, int) else stamp.generation) != self.generation:
             self.late += 1
             return
-        slow = False
-        if self._slow is not None and isinstance(stamp, Call):
-            slow = self._slow.end(stamp, now)
+        slow = isinstance(stamp, Call) and self._slow.end(stamp, now)
         if self._counts and (slow or outcome is not Outcome.IGNORED):
             self._record(outcome, now, slow=slow)
 
     def answered(self, stamp: Call | Trial, now: float) -> None:
         """Take in that a call has begun to answer: what it does from here on is not slow."""
-        if isinstance(stamp, Call) and self._slow is not None:
+        if isinstance(stamp, Call):
             self._slow.answer(stamp, now)
         elif stamp.answered is None:
             stamp.answered = now
@@ -224,16 +227,14 @@ class Machine:
         if not self._trials.end(trial, now):
             self.late += 1
             return
-        answered = now if trial.answered is None else trial.answered
-        slow = self._slow is not None and self._slow.is_slow(trial.began, answered)
+        slow = self._slow.judge(trial, now)
         if outcome is Outcome.FAILURE or (slow and outcome is Outcome.SUCCESS):
             detail = "a trial failed" if outcome is Outcome.FAILURE else "a trial was slow"
             self._open(now + self._open_times.next(), now, Cause.TRIAL_FAILED, detail)
         elif outcome is Outcome.SUCCESS:
             self._successful_trials += 1
             if self._successful_trials >= self._thresholds.recover_after:
-                detail = f"{self._successful_trials} trials succeeded"
-                self._close(now, Cause.RECOVERED, detail)
+                self._close(now, Cause.RECOVERED, f"{self._successful_trials} trials succeeded")
 
     def _trip_if_due(self, now: float) -> None:
         found = self._reason_to_trip(now)
@@ -257,7 +258,7 @@ class Machine:
         last = "" if limits.window_calls else f" within {limits.window:g} s"
         if limits.failure_rate is not None and failures and failures >= limits.failure_rate * calls:
             return Cause.FAILURE_RATE, f"{failures} of {calls} calls failed{last}"
-        if self._slow is not None and slow and slow >= limits.slow_rate * calls:
+        if slow and slow >= limits.slow_rate * calls:
             longer = f"{slow} of {calls} calls took {limits.slow_call:g} s or longer{last}"
             return Cause.SLOW_RATE, longer
         return None
@@ -273,25 +274,25 @@ class Machine:
     def _enter(self, state: BreakerState, now: float, cause: Cause, detail: str) -> None:
         self._open_seconds = self.open_seconds(now)
         seconds = self._open_until - now if state in _REFUSES else 0.0
-        self.news.append(
-            Transition(self._state, state, cause, detail, None if seconds == _NEVER else seconds)
-        )
-        counted = (self._state, state)
-        self.transitions[counted] = self.transitions.get(counted, 0) + 1
+        change = (self._state, state)
+        if state is not self._state:  # by hand, it may be told what it does already
+            known = None if seconds == _NEVER else seconds
+            self.news.append(Transition(*change, cause, detail, known))
+            self.transitions[change] = self.transitions.get(change, 0) + 1
         self._state = state
         self._counts = state in _COUNTS
         self._era_began = now
         if state not in _REFUSES:
             self._open_until = _NEVER
+        self.admits_unasked = False  # first, or a call unasked could be stamped with the new era
         self.generation += 1
-        self.admits_unasked = False
         self._successful_trials = 0
         self._trials.clear()
-        if self._slow is not None:
-            self._slow.clear()
-        if state is BreakerState.CLOSED:
+        self._slow.clear()
+        if self._counts:
             self._forget()
 
     def _forget(self) -> None:
         self._window.clear()
+        self._slow.clear()
         self._consecutive = 0

@@ -1,5 +1,19 @@
 """Slow calls: known while they still run, since a downstream that hangs ends none."""
 
+from typing import Protocol
+
+
+class Timed(Protocol):
+    """What has begun, and may have begun to answer.
+
+    Attributes:
+        began: When.
+        answered: When it began to answer; None where that is when it ends.
+    """
+
+    began: float
+    answered: float | None
+
 
 class Call:
     """The stamp of a call whose time is measured.
@@ -22,15 +36,22 @@ class SlowCalls:
     """The calls of one era that are under way, and which of them are slow already.
 
     Args:
-        after: Seconds from which on a call is slow, above 0.
+        after: Seconds from which on a call is slow, above 0; infinity: none is.
+        span: Seconds for which one that is slow counts while it is under way, so that calls which
+            nobody ever ends do not add up. When it does end, it counts again.
+
+    Attributes:
+        ended: Slow calls that have ended, since the breaker was made.
     """
 
-    __slots__ = ("_after", "_overdue", "_under_way")
+    __slots__ = ("_after", "_overdue", "_span", "_under_way", "ended")
 
-    def __init__(self, after: float) -> None:
+    def __init__(self, after: float, span: float) -> None:
         self._after = after
-        self._under_way: dict[Call, None] = {}  # the oldest first
-        self._overdue: set[Call] = set()
+        self._span = span
+        self._under_way: dict[Call, None] = {}  # the oldest first, as below
+        self._overdue: dict[Call, None] = {}
+        self.ended: int = 0
 
     def begin(self, generation: int, now: float) -> Call:
         """Begin to measure a call."""
@@ -41,8 +62,15 @@ class SlowCalls:
     def end(self, call: Call, now: float) -> bool:
         """End a call; return whether it was slow."""
         self._under_way.pop(call, None)
-        self._overdue.discard(call)
-        return self.is_slow(call.began, now if call.answered is None else call.answered)
+        self._overdue.pop(call, None)
+        return self.judge(call, now)
+
+    def judge(self, timed: Timed, now: float) -> bool:
+        """Return whether what has ended was slow, and count it."""
+        answered = now if timed.answered is None else timed.answered
+        slow = answered - timed.began >= self._after
+        self.ended += slow
+        return slow
 
     def answer(self, call: Call, now: float) -> None:
         """Note that a call has begun to answer: from here on it does not become slow."""
@@ -52,19 +80,22 @@ class SlowCalls:
 
     def overdue(self, now: float) -> int:
         """Return how many of the calls under way are slow; each is looked at once."""
-        while self._under_way:
-            oldest = next(iter(self._under_way))
-            if not self.is_slow(oldest.began, now):
-                break
-            del self._under_way[oldest]
-            self._overdue.add(oldest)
+        _move(self._under_way, now - self._after, self._overdue)
+        _move(self._overdue, now - self._after - self._span)
         return len(self._overdue)
-
-    def is_slow(self, began: float, now: float) -> bool:
-        """Tell whether a call that began then is slow."""
-        return now - began >= self._after
 
     def clear(self) -> None:
         """Forget them."""
         self._under_way = {}
-        self._overdue = set()
+        self._overdue = {}
+
+
+def _move(calls: dict[Call, None], began: float, to: dict[Call, None] | None = None) -> None:
+    """Move the calls that began at this time or before to somewhere else, or nowhere."""
+    while calls:
+        oldest = next(iter(calls))
+        if oldest.began > began:
+            break
+        del calls[oldest]
+        if to is not None:
+            to[oldest] = None

@@ -1,16 +1,13 @@
 """What is known of a breaker at one moment."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from asgi_guard.breaker.children import Children
 from asgi_guard.breaker.core import Core
 from asgi_guard.breaker.fallback import Fallback
 from asgi_guard.breaker.states import BreakerState
-
-if TYPE_CHECKING:
-    from asgi_guard.breaker.breaker import CircuitBreaker
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +26,7 @@ class BreakerSnapshot:
         failure: Calls that failed.
         ignored: Calls that said nothing: cancelled, or ended by an error that is to be ignored.
         not_permitted: Calls that were refused.
+        slow: Calls that were slow, however they ended.
         late: Calls that came back after the state had changed.
         leases_expired: Trials that were taken back.
         would_trip: How often it would have tripped, while it only told.
@@ -50,6 +48,7 @@ class BreakerSnapshot:
     failure: int
     ignored: int
     not_permitted: int
+    slow: int
     late: int
     leases_expired: int
     would_trip: int
@@ -60,20 +59,18 @@ class BreakerSnapshot:
     children: Mapping[BreakerState, int]
 
 
-def snapshot_of(
-    core: Core, fallback: Fallback | None, children: "Sequence[CircuitBreaker]"
-) -> BreakerSnapshot:
+def snapshot_of(core: Core, fallback: Fallback | None, children: Children) -> BreakerSnapshot:
     """Return what is known of a breaker.
 
     Args:
         core: Its core.
-        fallback: Its fallback, if it has one.
+        fallback: Its fallback, if it has one, which is that of its children as well.
         children: Its children.
     """
     total = _Total()
-    for child in children:
-        total.add(child.core, child.fallback)
-    total.add(core, fallback)
+    with children.lock:  # or one that goes meanwhile would be counted twice
+        for each in (*children.cores(), core):
+            total.add(each)
     with core.lock:
         now = core.clock()
         calls, failures, slow = core.machine.counts(now)
@@ -86,8 +83,10 @@ def snapshot_of(
             window_slow=slow,
             last_failure=core.last_failure,
             transitions=dict(total.transitions),
-            children=Counter(child.state for child in children),
+            children=children.states(),
             open_seconds=total.open_seconds,
+            fallbacks=0 if fallback is None else fallback.served,
+            fallbacks_failed=0 if fallback is None else fallback.failed,
             **total.counts,
         )
 
@@ -100,7 +99,7 @@ class _Total:
         self.transitions: Counter[tuple[BreakerState, BreakerState]] = Counter()
         self.open_seconds = 0.0
 
-    def add(self, core: Core, fallback: Fallback | None) -> None:
+    def add(self, core: Core) -> None:
         """Add those of one breaker."""
         with core.lock:
             machine = core.machine
@@ -111,9 +110,8 @@ class _Total:
                 failure=core.failure,
                 ignored=core.ignored,
                 not_permitted=core.not_permitted,
+                slow=machine.slow_calls,
                 late=machine.late,
                 leases_expired=machine.leases_expired,
                 would_trip=machine.would_trip,
-                fallbacks=0 if fallback is None else fallback.served,
-                fallbacks_failed=0 if fallback is None else fallback.failed,
             )

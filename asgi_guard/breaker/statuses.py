@@ -20,9 +20,16 @@ def outcome_of_status(status: int) -> Outcome:
 
 def status_of(error: BaseException) -> int | None:
     """Return the status that an error carries, as those of HTTP clients do; None without one."""
-    for holder in (error, getattr(error, "response", None)):
+    for holder in (error, _read(error, "response")):
         for name in ("status_code", "status"):
-            status = getattr(holder, name, None)
+            status = _read(holder, name)
             if isinstance(status, int) and status in _STATUSES:
                 return int(status)
     return None
+
+
+def _read(holder: object, name: str) -> object:
+    try:
+        return getattr(holder, name, None)
+    except Exception:  # noqa: BLE001 - a property is anybody's code, and may have nothing to tell
+        return None

@@ -151,3 +151,8 @@ class CountWindow:
 
     def advance(self, now: float) -> None:
         """Drop nothing: no call is too old."""
+
+
+def window_of(span: float, calls: int | None) -> TimeWindow | CountWindow:
+    """Return a window of so many calls, or else of so many seconds."""
+    return TimeWindow(span) if calls is None else CountWindow(calls)
