@@ -1,50 +1,16 @@
-"""The window and the state machine, on a clock that is an argument."""
+"""The state machine, on a clock that is an argument."""
 
-from collections import deque
+from typing import Any, ClassVar
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from asgi_guard.breaker.machine import Machine, Refused
-from asgi_guard.breaker.states import BreakerState, Outcome
+from asgi_guard.breaker.states import BreakerState, Cause, Outcome
 from asgi_guard.breaker.thresholds import Thresholds
 from asgi_guard.breaker.trials import Trial
-from asgi_guard.breaker.window import TimeWindow
+from tests.breaker.machines import admitted, call, calls, machine, tripped
 
 OPEN, HALF_OPEN = BreakerState.OPEN, BreakerState.HALF_OPEN
-
-
-def machine(**more: object) -> Machine:
-    """Return a machine that trips on three in a row, and stays open for five seconds."""
-    settings = {
-        "consecutive_failures": 3,
-        "failure_rate": None,
-        "min_calls": 10,
-        "window": 10.0,
-        "open_for": 5.0,
-        "max_trials": 1,
-        "recover_after": 2,
-        "trial_lease": 30.0,
-    }
-    return Machine(Thresholds(**{**settings, **more}), lambda: 0.0)  # type: ignore[arg-type]
-
-
-def call(it: Machine, outcome: Outcome, now: float) -> BreakerState:
-    """Make one call, and return the state after it."""
-    stamp = it.admit(now)
-    assert not isinstance(stamp, Refused)
-    it.settle(stamp, outcome, now)
-    return it.state(now)
-
-
-def tripped(**more: object) -> Machine:
-    """Return a machine that tripped at time 0."""
-    it = machine(**more)
-    for _ in range(3):
-        call(it, Outcome.FAILURE, 0.0)
-    assert it.state(0.0) is BreakerState.OPEN
-    return it
 
 
 @pytest.mark.parametrize(
@@ -54,10 +20,7 @@ def tripped(**more: object) -> Machine:
 def test_failures_in_a_row_trip(history: str, *, opens: bool) -> None:
     """A success begins the row anew; what is ignored does not."""
     it = machine()
-    outcomes = {"F": Outcome.FAILURE, "S": Outcome.SUCCESS, "I": Outcome.IGNORED}
-    for letter in history:
-        call(it, outcomes[letter], 0.0)
-    assert (it.state(0.0) is BreakerState.OPEN) is opens
+    assert (calls(it, history, 0.0) is BreakerState.OPEN) is opens
 
 
 def test_a_share_of_failures_trips_once_there_are_enough_calls() -> None:
@@ -151,22 +114,82 @@ def test_transitions_are_counted() -> None:
     assert it.transitions == {(closed, opened): 1, (opened, half): 1, (half, closed): 1}
 
 
-@given(st.lists(st.tuples(st.floats(0.0, 3.0), st.booleans()), max_size=80))
-def test_the_window_counts_what_a_list_would(steps: list[tuple[float, bool]]) -> None:
-    """Ten slices with running sums against every call with its slice."""
-    window, calls, now = TimeWindow(10.0), deque[tuple[int, bool]](), 100.0
-    window.advance(now)
-    for wait, failed in steps:
-        now += wait
-        window.record(now, failed=failed, slow=False)
-        calls.append((int(now / 1.0), failed))
-        recent = [failed for position, failed in calls if position > int(now / 1.0) - 10]
-        assert (window.calls, window.failures) == (len(recent), sum(recent))
+def test_a_share_of_failures_trips_in_a_window_of_calls() -> None:
+    """Of the last four, whenever they were."""
+    it = machine(consecutive_failures=None, failure_rate=0.5, min_calls=4, window_calls=4)
+    assert calls(it, "FSSSSSF", 0.0) is BreakerState.CLOSED
+    assert calls(it, "F", 1e6) is BreakerState.OPEN
+    assert it.news[-1].detail == "2 of 4 calls failed"
 
 
-def test_a_clock_that_runs_backwards_drops_nothing() -> None:
-    """Calls are counted in the slice that was the newest."""
-    window = TimeWindow(10.0)
-    window.record(50.0, failed=True, slow=False)
-    window.record(40.0, failed=False, slow=False)
-    assert (window.calls, window.failures) == (2, 1)
+def test_what_tripped_is_told_with_its_counts() -> None:
+    """For whoever reads the log."""
+    it = machine(consecutive_failures=None, failure_rate=0.5, min_calls=4)
+    calls(it, "SSFF", 0.0)
+    told = it.news[-1]
+    assert (told.cause, told.detail) == (Cause.FAILURE_RATE, "2 of 4 calls failed within 10 s")
+    assert told.open_for == 5.0
+
+
+def test_the_generation_grows_with_every_change() -> None:
+    """And with nothing else."""
+    it = machine()
+    seen = [it.generation]
+    calls(it, "FFF", 0.0)
+    seen.append(it.generation)
+    it.admit(1.0)
+    seen.append(it.generation)
+    calls(it, "SS", 5.0)
+    seen.append(it.generation)
+    assert seen == [0, 1, 1, 3]
+
+
+class Watched(Machine):
+    """A machine that notes what a thread beside it could read."""
+
+    seen: ClassVar[list[tuple[int, bool]]] = []
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set, and look."""
+        super().__setattr__(name, value)
+        if name in {"generation", "admits_unasked"} and hasattr(self, "admits_unasked"):
+            self.seen.append((self.generation, self.admits_unasked))
+
+
+def test_nobody_is_admitted_unasked_with_the_stamp_of_an_open_era() -> None:
+    """A thread that reads the generation first, and then whether to ask, is never wrong."""
+    Watched.seen.clear()
+    it = Watched(Thresholds(consecutive_failures=3), lambda: 0.0)
+    calls(it, "FFF", 0.0)
+    assert (0, True) in Watched.seen
+    assert (1, True) not in Watched.seen
+    assert it.generation == 1
+
+
+def test_a_lease_that_ends_is_counted() -> None:
+    """Whether its place is wanted, or it comes back late."""
+    it = tripped(trial_lease=10.0)
+    admitted(it, 5.0)
+    second = admitted(it, 15.0)
+    it.settle(second, Outcome.SUCCESS, 25.0)
+    assert (it.leases_expired, it.late) == (2, 1)
+    assert it.state(25.0) is BreakerState.HALF_OPEN
+
+
+def test_refused_in_half_open_hear_when_the_next_place_is_free_at_the_latest() -> None:
+    """The end of the nearest lease, where that is sooner than an open time."""
+    it = tripped(trial_lease=8.0, max_trials=2)
+    admitted(it, 5.0)
+    assert it.retry_after(6.0) == 0.0
+    admitted(it, 9.0)
+    assert [it.retry_after(now) for now in (9.0, 12.0, 13.0)] == [4.0, 1.0, 0.0]
+    assert isinstance(it.admit(12.0), Refused)
+    assert isinstance(it.admit(13.0), Trial)
+
+
+def test_the_seconds_it_was_open_end_with_the_open_time() -> None:
+    """However long it is until somebody calls."""
+    it = tripped()
+    assert [it.open_seconds(now) for now in (0.0, 3.0, 5.0, 500.0)] == [0.0, 3.0, 5.0, 5.0]
+    calls(it, "SF", 500.0)
+    assert it.open_seconds(502.0) == 7.0
