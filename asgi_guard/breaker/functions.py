@@ -238,25 +238,35 @@ def _async_generator(
 def _with_fallback(
     breaker: "CircuitBreaker", fallback: Fallback, made: Callable[..., Any], *, waits: bool
 ) -> Callable[..., Any]:
-    if waits:
-
-        async def served_async(*args: Any, **kwargs: Any) -> Any:
-            try:
-                return await made(*args, **kwargs)
-            except Exception as error:
-                if not breaker.falls_back_on(error):
-                    raise
-            return await fallback.serve_async(args, kwargs)
-
-        return served_async
-    fallback.check_plain(made)
-
-    def served(*args: Any, **kwargs: Any) -> Any:
+    async def served_async(result: Awaitable[Any], args: Any, kwargs: Any) -> Any:
         try:
-            return made(*args, **kwargs)
+            return await result
         except Exception as error:
             if not breaker.falls_back_on(error):
                 raise
-        return fallback.serve(args, kwargs)
+        return await fallback.serve_async(args, kwargs)
+
+    if waits:
+
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
+            return await served_async(made(*args, **kwargs), args, kwargs)
+
+        return awaited
+    fallback.check_plain(made)
+    seen_to_wait = False  # what the function returns is known once it has returned
+
+    def served(*args: Any, **kwargs: Any) -> Any:
+        nonlocal seen_to_wait
+        try:
+            result = made(*args, **kwargs)
+        except Exception as error:
+            if not breaker.falls_back_on(error):
+                raise
+            serve = fallback.serve_async if seen_to_wait else fallback.serve
+            return serve(args, kwargs)
+        if type(result) not in _VALUES and inspect.isawaitable(result):
+            seen_to_wait = True
+            return served_async(result, args, kwargs)
+        return result
 
     return served
