@@ -143,7 +143,7 @@ class Core:
             self.failure += other.failure
             self.ignored += other.ignored
             self.not_permitted += other.not_permitted
-            self.machine.adopt(other.machine)
+            self.machine.adopt(other.machine, self.clock())
 
     def refusal(self, refused: Refused) -> CircuitOpen:
         """Return what a refused call raises."""

@@ -160,11 +160,11 @@ class Machine:
         trial = self._trials.begin(now) if self._state is BreakerState.HALF_OPEN else None
         return Refused(self._state, self.retry_after(now)) if trial is None else trial
 
-    def adopt(self, other: "Machine") -> None:
+    def adopt(self, other: "Machine", now: float) -> None:
         """Take over what another has counted for good."""
         self.late += other.late
         self.would_trip += other.would_trip
-        self._open_seconds += other._open_seconds
+        self._open_seconds += other.open_seconds(now)
         self._trials.expired += other._trials.expired
         self._slow.ended += other._slow.ended
         for change, times in other.transitions.items():

@@ -71,6 +71,7 @@ def snapshot_of(core: Core, fallback: Fallback | None, children: Children) -> Br
     with children.lock:  # or one that goes meanwhile would be counted twice
         for each in (*children.cores(), core):
             total.add(each)
+    states = children.states()  # before, since whoever makes room takes the locks in this order
     with core.lock:
         now = core.clock()
         calls, failures, slow = core.machine.counts(now)
@@ -83,7 +84,7 @@ def snapshot_of(core: Core, fallback: Fallback | None, children: Children) -> Br
             window_slow=slow,
             last_failure=core.last_failure,
             transitions=dict(total.transitions),
-            children=children.states(),
+            children=states,
             open_seconds=total.open_seconds,
             fallbacks=0 if fallback is None else fallback.served,
             fallbacks_failed=0 if fallback is None else fallback.failed,

@@ -13,12 +13,12 @@ class DownError(Exception):
     """What the downstream raises."""
 
 
-def fail() -> None:
+def fail() -> Any:
     """Fail, as a call does."""
     raise DownError
 
 
-async def afail() -> None:
+async def afail() -> Any:
     """Fail, as an async call does."""
     await asyncio.sleep(0)
     raise DownError
