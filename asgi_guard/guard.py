@@ -9,6 +9,7 @@ from asgi_guard._asgi import ASGIApp
 from asgi_guard._checks import check_name
 from asgi_guard.breaker.breaker import CircuitBreaker
 from asgi_guard.breaker.guard import Breakers, BreakersLayer
+from asgi_guard.breaker.registration import begin_work
 from asgi_guard.concurrency.guard import ConcurrencyLayer, ConcurrencyLimit
 from asgi_guard.errors import ConfigurationError
 from asgi_guard.health.guard import Health, HealthEndpoints
@@ -87,7 +88,8 @@ class Guard:
         limits = [] if self.rate_limit is None else [RateLimitLayer(self.rate_limit)]
         caps = [ConcurrencyLayer(cap) for cap in _caps(self.concurrency)]
         breakers = tuple(self.breakers)
-        parts = Parts(tuple(limits), tuple(caps), breakers, _watch(self.pools))
+        edge = BreakersLayer() if breakers else None
+        parts = Parts(tuple(limits), tuple(caps), breakers, _watch(self.pools), edge)
         answers: dict[str, Answer] = {}
         measures: list[Layer] = []
         if self.health is not None:
@@ -99,9 +101,11 @@ class Guard:
         if answers:
             layers.append(Endpoints(answers))
         layers += [*measures, *limits, *caps]
-        if breakers:
-            layers.append(BreakersLayer())
-        return Shell(self, app, layers)
+        if edge is not None:
+            layers.append(edge)
+        shell = Shell(self, app, layers)
+        begin_work(shell)
+        return shell
 
 
 def _caps(concurrency: object) -> tuple[ConcurrencyLimit, ...]:
