@@ -29,7 +29,8 @@ class Health:
 
     `/livez`: this process answers; nothing is asked. `/readyz`: no critical check fails, and no
     critical breaker is open. `/health`: everything that is known. `pass` and `warn` are 200, `fail`
-    is 503; a check that is not critical can only `warn`, and so can an open breaker, a full pool or a full concurrency cap.
+    is 503; a check that is not critical can only `warn`, and so can an open breaker that is not, a
+    full pool or a full concurrency cap.
 
     What strangers see is the status and nothing else. Checks run at once, each within its time, and
     once for all who ask at the same time.

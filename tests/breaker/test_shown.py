@@ -1,6 +1,5 @@
 """What guards show of breakers: metrics, readiness, and that one is shown at all."""
 
-import logging
 from typing import Any
 
 import pytest
