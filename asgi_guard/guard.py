@@ -9,6 +9,7 @@ from asgi_guard._asgi import ASGIApp
 from asgi_guard._checks import check_name
 from asgi_guard.breaker.breaker import CircuitBreaker
 from asgi_guard.breaker.guard import Breakers
+from asgi_guard.breaker.registration import begin_work
 from asgi_guard.concurrency.guard import ConcurrencyLimit
 from asgi_guard.errors import ConfigurationError
 from asgi_guard.health.guard import Health
@@ -84,7 +85,9 @@ class Guard:
         """Wrap an ASGI app in every guard that is set."""
         stack = stack_of(self)
         stack.begin()
-        return Shell(self, app, stack.layers)
+        shell = Shell(self, app, stack.layers)
+        begin_work(shell)
+        return shell
 
 
 def stack_of(guard: Guard, before: Stack | None = None) -> Stack:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from asgi_guard.breaker.breaker import CircuitBreaker
+from asgi_guard.breaker.guard import BreakersLayer
 from asgi_guard.concurrency.guard import ConcurrencyLayer
 from asgi_guard.pools.snapshot import PoolSource
 from asgi_guard.rate_limit.layer import RateLimitLayer
@@ -18,9 +19,11 @@ class Parts:
         concurrency: The concurrency caps.
         breakers: The circuit breakers.
         pools: The watched pools, by name.
+        edge: What answers for breakers at the edge; None where nothing does.
     """
 
     rate_limits: tuple[RateLimitLayer, ...] = ()
     concurrency: tuple[ConcurrencyLayer, ...] = ()
     breakers: tuple[CircuitBreaker, ...] = ()
     pools: Mapping[str, PoolSource] = field(default_factory=dict)
+    edge: BreakersLayer | None = None

@@ -64,7 +64,8 @@ class Stack:
         self._permits: dict[str, Permits] = {} if before is None else dict(before._permits)
         self._caps = [self._cap(each) for each in concurrency]
         limits = () if self._limit is None else (self._limit,)
-        parts = Parts(limits, tuple(self._caps), tuple(breakers), pools)
+        self._edge = _edge(before) if breakers else None
+        parts = Parts(limits, tuple(self._caps), tuple(breakers), pools, self._edge)
         self._metrics = None if metrics is None else MetricsLayer(metrics, parts)
         answers: dict[str, Answer] = {}
         self._health: HealthEndpoints | None = None
@@ -76,12 +77,8 @@ class Stack:
             answers |= MetricsEndpoint(metrics).answers
         self._proxies = None if proxies is None else _proxies(proxies, before)
         outer: list[Layer | None] = [self._proxies, Endpoints(answers) if answers else None]
-        inner: list[Layer | None] = [BreakersLayer() if breakers else None]
-        self.layers: list[Layer] = [
-            layer
-            for layer in [*outer, self._metrics, self._limit, *self._caps, *inner]
-            if layer is not None
-        ]
+        inner: list[Layer | None] = [self._metrics, self._limit, *self._caps, self._edge]
+        self.layers: list[Layer] = [layer for layer in [*outer, *inner] if layer is not None]
 
     def begin(self) -> None:
         """Report the parts, and take over what the stack before has left; from any thread."""
@@ -115,6 +112,11 @@ def _limit(settings: RateLimit, before: Stack | None) -> RateLimitLayer:
     if before._limit is not None and before._limit.settings == settings:
         return before._limit
     return RateLimitLayer(settings, before.books.under(settings))
+
+
+def _edge(before: Stack | None) -> BreakersLayer:
+    known = None if before is None else before._edge
+    return BreakersLayer() if known is None else known
 
 
 def _proxies(settings: TrustedProxies, before: Stack | None) -> ProxiesLayer:

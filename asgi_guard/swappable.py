@@ -6,6 +6,7 @@ from threading import Lock
 from weakref import WeakSet
 
 from asgi_guard._asgi import ASGIApp, Receive, Scope, Send
+from asgi_guard.breaker.registration import begin_work
 from asgi_guard.errors import ConfigurationError
 from asgi_guard.guard import Guard, stack_of
 from asgi_guard.rate_limit.books import Books  # noqa: TC001
@@ -49,6 +50,7 @@ class Swappable:
         with self._now.lock:
             shell = SwappableShell(self, app, self._now.guard)
             self._now.shells.add(shell)
+        begin_work(shell)
         return shell
 
     def __repr__(self) -> str:

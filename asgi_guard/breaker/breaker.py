@@ -17,6 +17,7 @@ from asgi_guard.breaker.functions import call_plainly, guarded, in_time
 from asgi_guard.breaker.machine import Machine, Stamp
 from asgi_guard.breaker.opening import Luck
 from asgi_guard.breaker.outcome import Classify, ErrorTypes
+from asgi_guard.breaker.registration import Registration
 from asgi_guard.breaker.settings import Settings
 from asgi_guard.breaker.snapshot import BreakerSnapshot, snapshot_of
 from asgi_guard.breaker.states import BreakerState, Outcome
@@ -79,8 +80,9 @@ class CircuitBreaker(Controls, Blocks):
         fallback: What stands in for the result of a function that is refused: a value, or a
             function, plain or async, of the same arguments; default: nothing does.
         fallback_on: `"rejected"` (the default), or `"failure"` for calls that fail as well.
-        critical: Whether the app is not ready while it is not closed; default False: it is ready,
-            and says that something is amiss.
+        critical: Whether the app is not ready while it is open, by itself or by hand; half-open it
+            is, or no traffic would ever try; default False: it is always ready, and says that
+            something is amiss.
         max_keys: Children that `for_key()` keeps, from 1 up; default 1024.
         initial_state: `BreakerState.CLOSED` (the default), `METRICS_ONLY` to tell when it would
             trip and refuse nothing, `DISABLED` or `FORCED_OPEN`.
@@ -92,6 +94,7 @@ class CircuitBreaker(Controls, Blocks):
         call_timeout: Seconds that a call may take.
         fallback: What stands in for results.
         judges_results: Whether what a call returns can make it a failure.
+        registration: Whether some guard shows it.
 
     Raises:
         ConfigurationError: A value is out of its range.
@@ -129,6 +132,8 @@ class CircuitBreaker(Controls, Blocks):
     ) -> None:
         given = {key: value for key, value in locals().items() if key != "self"}
         self._begin(Settings(**given), random.random)
+        self.registration: Registration = Registration(name)
+        self.core.first_use = self.registration
 
     def _begin(self, settings: Settings, luck: Luck) -> None:
         self._settings = settings
@@ -260,5 +265,6 @@ class CircuitBreaker(Controls, Blocks):
         child._begin(replace(self._settings, name=name), self._luck)
         child.fallback = self.fallback
         child.core.listeners = self.core.listeners
-        child.core.first_use = self.core.first_use
+        child.registration = self.registration
+        child.core.first_use = self.registration
         return child

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from asgi_guard._asgi import ASGIApp
 from asgi_guard.breaker.breaker import CircuitBreaker
+from asgi_guard.breaker.registration import begin_work
 from asgi_guard.errors import CircuitOpen, ConfigurationError
 from asgi_guard.escaped import answer_instead, is_answerable, made_of, read_along
 from asgi_guard.exchange import Exchange
@@ -52,17 +53,27 @@ class Breakers:
                     "CircuitBreaker.name", breaker.name, "a name that no other breaker has"
                 )
             names.add(breaker.name)
+            breaker.registration.is_settled = True
         object.__setattr__(self, "breakers", tuple(self.breakers))
 
     def __call__(self, app: ASGIApp) -> Shell:
         """Wrap an ASGI app."""
-        return Shell(self, app, [BreakersLayer()])
+        shell = Shell(self, app, [BreakersLayer()])
+        begin_work(shell)
+        return shell
 
 
 class BreakersLayer(Layer):
-    """`Breakers` round one app."""
+    """`Breakers` round one app.
+
+    Attributes:
+        too_late: Refusals that left the app when its response had begun.
+    """
 
     keeps_500 = True  # frameworks send one before they let the error out
+
+    def __init__(self) -> None:
+        self.too_late: int = 0
 
     def admit_socket(self, exchange: Exchange) -> Admission:
         """Admit the handshake, and read along: a refusal depends on how far the socket is."""
@@ -71,8 +82,11 @@ class BreakersLayer(Layer):
 
     async def recover(self, exchange: Exchange, error: Exception) -> bool:
         """Answer for the breakers that refused inside the app."""
-        refused = made_of(error, CircuitOpen) if is_answerable(exchange) else []
+        refused = made_of(error, CircuitOpen)
         if not refused:
+            return False
+        if not is_answerable(exchange):
+            self.too_late += 1
             return False
         await answer_instead(exchange, _CIRCUIT_OPEN, _longest(refused))
         return True

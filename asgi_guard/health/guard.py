@@ -13,7 +13,7 @@ from asgi_guard._checks import check_endpoint, check_name
 from asgi_guard.access import Access, compile_access
 from asgi_guard.errors import ConfigurationError
 from asgi_guard.health.check import Check, Status
-from asgi_guard.health.report import components, run_checks, worst
+from asgi_guard.health.report import circuit_status, components, run_checks, worst
 from asgi_guard.health.runner import Runner
 from asgi_guard.ops import Answer, Endpoints
 from asgi_guard.parts import Parts
@@ -27,9 +27,10 @@ _SOON = {"retry-after": "1"}
 class Health:
     """Answers the questions of load balancers and people, outside every limit.
 
-    `/livez`: this process answers; nothing is asked. `/readyz`: no critical check fails.
-    `/health`: everything that is known. `pass` and `warn` are 200, `fail` is 503; a check that is
-    not critical can only `warn`, and so can an open breaker, a full pool or a full concurrency cap.
+    `/livez`: this process answers; nothing is asked. `/readyz`: no critical check fails, and no
+    critical breaker is open. `/health`: everything that is known. `pass` and `warn` are 200, `fail`
+    is 503; a check that is not critical can only `warn`, and so can an open breaker that is not, a
+    full pool or a full concurrency cap.
 
     What strangers see is the status and nothing else. Checks run at once, each within its time, and
     once for all who ask at the same time.
@@ -115,7 +116,8 @@ class HealthEndpoints:
 
     async def _ready(self, scope: Scope, receive: Receive, send: Send) -> None:
         results = await run_checks(self._critical)
-        status = worst([result.status for result in results.values()])
+        circuits = [circuit_status(breaker) for breaker in self._parts.breakers]
+        status = worst([*circuits, *(result.status for result in results.values())])
         await _response(status)(scope, receive, send)
 
     async def _report(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
+from asgi_guard.breaker.breaker import CircuitBreaker
 from asgi_guard.breaker.states import BreakerState
 from asgi_guard.health.check import Status
 from asgi_guard.health.runner import Result, Runner
@@ -11,6 +12,17 @@ from asgi_guard.parts import Parts
 _SEVERITY = [Status.PASS, Status.WARN, Status.FAIL]
 
 Component = dict[str, object]
+
+_QUIET = {BreakerState.CLOSED, BreakerState.METRICS_ONLY}
+_REFUSES = {BreakerState.OPEN, BreakerState.FORCED_OPEN}
+
+
+def circuit_status(breaker: CircuitBreaker) -> Status:
+    """Tell whether the app can do without this breaker's downstream, as it is.
+
+    Half-open is no failure: an app that is not ready gets no traffic, and nobody would ever try.
+    """
+    return Status.FAIL if breaker.critical and breaker.state in _REFUSES else Status.PASS
 
 
 async def run_checks(runners: Mapping[str, Runner]) -> dict[str, Result]:
@@ -35,9 +47,10 @@ def components(results: Mapping[str, Result], parts: Parts) -> dict[str, Compone
         }
     for breaker in parts.breakers:
         circuit = breaker.snapshot()
-        closed = circuit.state is BreakerState.CLOSED
+        quiet = circuit.state in _QUIET and not circuit.children.keys() - _QUIET
+        status = circuit_status(breaker)
         found[f"circuit:{circuit.name}"] = {
-            "status": (Status.PASS if closed else Status.WARN).value,
+            "status": (status if quiet else worst([status, Status.WARN])).value,
             "state": circuit.state.value,
         }
     for name, source in parts.pools.items():

@@ -69,6 +69,56 @@ CIRCUIT_TRANSITIONS = Metric(
 CIRCUIT_CALLS = Metric(
     "asgi_guard_circuit_calls_total", "counter", "Calls by outcome.", ("breaker", "outcome")
 )
+CIRCUIT_SLOW_CALLS = Metric(
+    "asgi_guard_circuit_slow_calls_total", "counter", "Calls that were slow.", ("breaker",)
+)
+CIRCUIT_LATE_RESULTS = Metric(
+    "asgi_guard_circuit_late_results_total",
+    "counter",
+    "Calls that ended after the state had changed.",
+    ("breaker",),
+)
+CIRCUIT_LEASES_EXPIRED = Metric(
+    "asgi_guard_circuit_leases_expired_total", "counter", "Trials taken back.", ("breaker",)
+)
+CIRCUIT_WOULD_TRIP = Metric(
+    "asgi_guard_circuit_would_trip_total",
+    "counter",
+    "Trips that metrics-only has spared.",
+    ("breaker",),
+)
+CIRCUIT_OPEN_SECONDS = Metric(
+    "asgi_guard_circuit_open_seconds_total", "counter", "Seconds it was open.", ("breaker",)
+)
+CIRCUIT_FALLBACKS = Metric(
+    "asgi_guard_circuit_fallbacks_total", "counter", "Fallbacks by result.", ("breaker", "result")
+)
+CIRCUIT_WINDOW_CALLS = Metric(
+    "asgi_guard_circuit_window_calls", "gauge", "Calls in its window now.", ("breaker",)
+)
+CIRCUIT_WINDOW_FAILURES = Metric(
+    "asgi_guard_circuit_window_failure_ratio",
+    "gauge",
+    "Failures by calls in its window.",
+    ("breaker",),
+    "max",
+)
+CIRCUIT_WINDOW_SLOW = Metric(
+    "asgi_guard_circuit_window_slow_ratio",
+    "gauge",
+    "Slow calls by calls in its window.",
+    ("breaker",),
+    "max",
+)
+CIRCUIT_CHILDREN = Metric(
+    "asgi_guard_circuit_children", "gauge", "Breakers of keys by state.", ("breaker", "state")
+)
+CIRCUIT_TOO_LATE = Metric(
+    "asgi_guard_circuit_edge_too_late_total",
+    "counter",
+    "Refusals that met a response that had begun.",
+    (),
+)
 POOL_CONNECTIONS = Metric(
     "asgi_guard_db_pool_connections", "gauge", "Open connections.", ("pool", "state")
 )

@@ -1,6 +1,6 @@
 """The collector: at scrape, from the snapshots of every stack to metric families."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from threading import Lock
 from typing import TypeVar
 from weakref import WeakKeyDictionary, WeakSet
@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 
+from asgi_guard.breaker.snapshot import BreakerSnapshot
 from asgi_guard.breaker.states import BreakerState
 from asgi_guard.errors import ConfigurationError
 from asgi_guard.metrics import catalogue
@@ -127,7 +128,7 @@ def _concurrency(tally: Tally, stacks: Iterable[Parts]) -> None:
         tally.add(catalogue.CONCURRENCY_REJECTIONS, (name, "timeout"), now.timeout)
 
 
-def _breakers(tally: Tally, stacks: Iterable[Parts]) -> None:
+def _breakers(tally: Tally, stacks: Sequence[Parts]) -> None:
     breakers = (breaker for stack in stacks for breaker in stack.breakers)
     for breaker in _once(breakers, id):
         now = breaker.snapshot()
@@ -138,6 +139,32 @@ def _breakers(tally: Tally, stacks: Iterable[Parts]) -> None:
             tally.add(catalogue.CIRCUIT_TRANSITIONS, labels, count)
         for outcome in ("success", "failure", "ignored", "not_permitted"):
             tally.add(catalogue.CIRCUIT_CALLS, (now.name, outcome), getattr(now, outcome))
+        _circuit(tally, now)
+    edges = [stack.edge for stack in stacks if stack.edge is not None]
+    if edges:
+        tally.add(catalogue.CIRCUIT_TOO_LATE, (), sum(edge.too_late for edge in edges))
+
+
+def _circuit(tally: Tally, now: BreakerSnapshot) -> None:
+    calls = now.window_calls
+    values: Mapping[Metric, float] = {
+        catalogue.CIRCUIT_SLOW_CALLS: now.slow,
+        catalogue.CIRCUIT_LATE_RESULTS: now.late,
+        catalogue.CIRCUIT_LEASES_EXPIRED: now.leases_expired,
+        catalogue.CIRCUIT_WOULD_TRIP: now.would_trip,
+        catalogue.CIRCUIT_OPEN_SECONDS: now.open_seconds,
+        catalogue.CIRCUIT_WINDOW_CALLS: calls,
+        catalogue.CIRCUIT_WINDOW_FAILURES: now.window_failures / calls if calls else 0.0,
+        catalogue.CIRCUIT_WINDOW_SLOW: now.window_slow / calls if calls else 0.0,
+    }
+    for metric, value in values.items():
+        tally.add(metric, (now.name,), value)
+    tally.add(catalogue.CIRCUIT_FALLBACKS, (now.name, "served"), now.fallbacks)
+    tally.add(catalogue.CIRCUIT_FALLBACKS, (now.name, "failed"), now.fallbacks_failed)
+    if now.children:
+        for state in BreakerState:
+            count = now.children.get(state, 0)
+            tally.add(catalogue.CIRCUIT_CHILDREN, (now.name, _label(state)), count)
 
 
 def _pools(tally: Tally, stacks: Iterable[Parts]) -> None:

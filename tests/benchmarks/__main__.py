@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 
+from tests.benchmarks.breakers import breakers_tables
 from tests.benchmarks.contest import Contest
 from tests.benchmarks.contests import contests
 from tests.benchmarks.instructions import count
@@ -28,6 +29,9 @@ def main() -> None:
     arguments = _arguments()
     if arguments.keys:
         print("", keys_table(measure_keys(arguments.keys, _progress)), sep="\n\n")
+        return
+    if arguments.breakers:
+        print("", breakers_tables(_progress), sep="\n\n")
         return
     if arguments.served:
         served(arguments.rounds or (_FEW_TURNS if arguments.quick else _TURNS), _progress)
@@ -95,6 +99,11 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--keys", type=_from(100_000), help="what so many keys take in this process"
+    )
+    parser.add_argument(
+        "--breakers",
+        action="store_true",
+        help="what circuit breakers do in the situations that hurt, and what a call costs",
     )
     return parser.parse_args()
 
