@@ -10,6 +10,8 @@ from asgi_guard._checks import check_name
 from asgi_guard.breaker.breaker import CircuitBreaker
 from asgi_guard.breaker.guard import Breakers, BreakersLayer
 from asgi_guard.concurrency.guard import ConcurrencyLayer, ConcurrencyLimit
+from asgi_guard.downstream.downstream import Downstream
+from asgi_guard.downstream.registered import check_downstreams, with_theirs
 from asgi_guard.errors import ConfigurationError
 from asgi_guard.health.guard import Health, HealthEndpoints
 from asgi_guard.metrics.guard import Metrics, MetricsEndpoint, MetricsLayer
@@ -51,6 +53,8 @@ class Guard:
             them, outermost first; default none.
         breakers: The circuit breakers that the app uses: what they refuse becomes 503, and
             metrics and health show them; default none.
+        downstreams: The downstreams that the app calls: what they refuse becomes 503, and metrics
+            and health show them, and their breakers; default none.
         pools: SQLAlchemy engines by name, sync or async, for metrics and health to show; no layer
             of the stack; default none.
 
@@ -64,6 +68,7 @@ class Guard:
     rate_limit: RateLimit | None = None
     concurrency: ConcurrencyLimit | Sequence[ConcurrencyLimit] | None = None
     breakers: Sequence[CircuitBreaker] = ()
+    downstreams: Sequence[Downstream] = ()
     pools: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -79,15 +84,20 @@ class Guard:
                     "Metrics.path", self.metrics.path, f"a path that is none of {', '.join(asked)}"
                 )
         object.__setattr__(self, "concurrency", _caps(self.concurrency))
-        object.__setattr__(self, "breakers", Breakers(self.breakers).breakers)
+        downstreams = check_downstreams("Guard.downstreams", self.downstreams)
+        breakers = Breakers(self.breakers).breakers
+        Breakers(with_theirs(breakers, downstreams))
+        object.__setattr__(self, "breakers", breakers)
+        object.__setattr__(self, "downstreams", downstreams)
         object.__setattr__(self, "pools", MappingProxyType(_engines(self.pools)))
 
     def __call__(self, app: ASGIApp) -> ASGIApp:
         """Wrap an ASGI app in every guard that is set."""
         limits = [] if self.rate_limit is None else [RateLimitLayer(self.rate_limit)]
         caps = [ConcurrencyLayer(cap) for cap in _caps(self.concurrency)]
-        breakers = tuple(self.breakers)
-        parts = Parts(tuple(limits), tuple(caps), breakers, _watch(self.pools))
+        downstreams = tuple(self.downstreams)
+        breakers = with_theirs(self.breakers, downstreams)
+        parts = Parts(tuple(limits), tuple(caps), breakers, downstreams, _watch(self.pools))
         answers: dict[str, Answer] = {}
         measures: list[Layer] = []
         if self.health is not None:
@@ -99,7 +109,7 @@ class Guard:
         if answers:
             layers.append(Endpoints(answers))
         layers += [*measures, *limits, *caps]
-        if breakers:
+        if breakers or downstreams:
             layers.append(BreakersLayer())
         return Shell(self, app, layers)
 

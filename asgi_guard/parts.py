@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from asgi_guard.breaker.breaker import CircuitBreaker
 from asgi_guard.concurrency.guard import ConcurrencyLayer
+from asgi_guard.downstream.downstream import Downstream
 from asgi_guard.pools.snapshot import PoolSource
 from asgi_guard.rate_limit.layer import RateLimitLayer
 
@@ -17,10 +18,12 @@ class Parts:
         rate_limits: The rate limits.
         concurrency: The concurrency caps.
         breakers: The circuit breakers.
+        downstreams: The downstreams.
         pools: The watched pools, by name.
     """
 
     rate_limits: tuple[RateLimitLayer, ...] = ()
     concurrency: tuple[ConcurrencyLayer, ...] = ()
     breakers: tuple[CircuitBreaker, ...] = ()
+    downstreams: tuple[Downstream, ...] = ()
     pools: Mapping[str, PoolSource] = field(default_factory=dict)

@@ -86,7 +86,7 @@ class Slot:
         self._ends = ends
         self._inside: Line | None = None
         self._limit: asyncio.Timeout | None = None
-        self.attempt: "Attempt | None" = None
+        self.attempt: Attempt | None = None
         self.result: object = None
         self.outcome: Outcome | None = None
 
