@@ -250,8 +250,9 @@ class Downstream:
         seconds = self.timeout if timeout is _OWN else timeout
         if seconds is None:
             return None
-        if seconds > 0:
-            check_seconds("Downstream.timeout", seconds)
+        if not seconds > 0:  # not a number is no time either
+            return float("-inf")
+        check_seconds("Downstream.timeout", seconds)
         return asyncio.get_running_loop().time() + seconds
 
     def _line(self) -> Line:

@@ -18,7 +18,7 @@ from asgi_guard.downstream.spacing import Spacing, Start
 from asgi_guard.errors import CircuitOpen, DownstreamBusy, Rejected
 
 _SOON = 1.0  # seconds; the shortest wait worth advising
-_TICK = 0.001  # seconds; loops may wake up earlier by as much, and would only wake up again
+_TICK = 0.001  # seconds; by as much a loop may wake up too early
 
 Refusal: TypeAlias = Callable[[], CircuitOpen | None]
 
@@ -138,7 +138,7 @@ class Line:
             loop = waiter.told.get_loop()
             now = loop.time()
             if now < self._spacing.next:
-                self._wait_for_start(loop, now)
+                self._wait_for_start(loop)
                 return
             self.waiters.pop_first()
             waiter.tell(self._start(now))
@@ -173,18 +173,21 @@ class Line:
         self.held += 1
         return self._spacing.take(now)
 
-    def _wait_for_start(self, loop: asyncio.AbstractEventLoop, now: float) -> None:
+    def _wait_for_start(self, loop: asyncio.AbstractEventLoop) -> None:
         due = self._spacing.next
         if self._timer is not None:
             if self._due == due:
                 return
             self._timer.cancel()
         self._due = due
-        self._timer = loop.call_at(max(due, now + _TICK), self._on_time)
+        self._timer = loop.call_at(due, self._on_time, loop)
 
-    def _on_time(self) -> None:
+    def _on_time(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
-        self.advance()
+        if loop.time() < self._due:
+            self._timer = loop.call_later(_TICK, self._on_time, loop)
+        else:
+            self.advance()
 
     def _give_up(self, waiter: "_Waiter") -> None:
         waiter.tell(self.refuse_late())
