@@ -197,6 +197,31 @@ async def test_a_refused_permit_gives_slot_and_start_back() -> None:
     assert downstream.snapshot().in_flight == 0
 
 
+async def test_a_block_that_cannot_begin_gives_everything_back() -> None:
+    """A time needs a task to end; the trial is not lost until its lease ends."""
+    clock = FakeClock()
+    breaker = CircuitBreaker("b", open_for=1.0, jitter=0, clock=clock)
+    downstream = Downstream("d", breaker=breaker, min_interval=100.0)
+    breaker.throttle(1.0)
+    clock.advance(1.0)
+    raised: list[RuntimeError] = []
+
+    def outside_of_a_task() -> None:
+        try:
+            downstream.slot().__aenter__().send(None)
+        except RuntimeError as error:
+            raised.append(error)
+
+    asyncio.get_running_loop().call_soon(outside_of_a_task)
+    await turns()
+    assert len(raised) == 1
+    assert downstream.snapshot().in_flight == 0
+    assert breaker.snapshot().ignored == 1
+    began = now()
+    assert await downstream.call(fine) == "fine"
+    assert now() == began
+
+
 async def test_waits_are_neither_leased_nor_timed() -> None:
     """The breaker is asked when everything else is there."""
     breaker = CircuitBreaker("b", call_timeout=1.0, slow_call=1.0, min_calls=1)

@@ -139,6 +139,35 @@ async def test_a_waiter_cancelled_as_it_is_let_in_gives_slot_and_start_back(
     assert downstream.snapshot().in_flight == 0
 
 
+async def test_who_comes_when_it_is_time_does_not_overtake_who_waits() -> None:
+    """Though the timer has not rung yet: the loop may be late."""
+    calls, downstream = Calls(), Downstream("d", min_interval=1.0)
+    loop: Any = asyncio.get_running_loop()
+    await downstream.call(calls, "first")
+    waits = asyncio.create_task(downstream.call(calls, "waits"))
+    await turns()
+    loop._skipping.now += 5.0
+    await downstream.call(calls, "comes")
+    await waits
+    assert calls.names == ["first", "waits", "comes"]
+
+
+async def test_who_is_cancelled_leaves_the_line_at_once() -> None:
+    """From the middle of it as well, with the timer of its time."""
+    downstream = Downstream("d", max_concurrent=1, timeout=20.0)
+    scheduled = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
+    async with downstream.slot(timeout=None):
+        waiting = [asyncio.create_task(downstream.call(Calls())) for _ in range(3)]
+        await turns()
+        assert len([timer for timer in scheduled if not timer.cancelled()]) == 3
+        waiting[1].cancel()
+        await turns()
+        assert downstream.snapshot().waiting == 2
+        assert len([timer for timer in scheduled if not timer.cancelled()]) == 2
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert not [timer for timer in scheduled if not timer.cancelled()]
+
+
 async def test_the_important_ones_come_first() -> None:
     """And among equals, who came first."""
     calls, downstream = Calls(), Downstream("d", max_concurrent=1, min_interval=0.1)
