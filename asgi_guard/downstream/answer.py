@@ -17,8 +17,8 @@ class Answer(Generic[R]):
 
     Attributes:
         value: The result: of this call, of the last one that succeeded, or the fallback.
-        age: Seconds since it was fetched: 0 for that of this call, None for the fallback.
-        error: Why it is not of this call; None where it is.
+        age: Seconds since it was fetched: default 0, for that of this call; None for the fallback.
+        error: Why it is not of this call; default None: it is.
     """
 
     value: R
