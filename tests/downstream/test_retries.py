@@ -93,6 +93,7 @@ async def test_an_open_breaker_ends_it() -> None:
     with pytest.raises(ConnectionError):
         await downstream.call(flaky)
     assert len(flaky.began) == 2
+    assert downstream.snapshot().retries == 1  # the one that was not made has cost nothing
     with pytest.raises(CircuitOpen):
         await downstream.call(flaky)
 

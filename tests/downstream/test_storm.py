@@ -35,7 +35,7 @@ class Storm:
         self.downstream = downstream
         self.inside = self.most_inside = self.begun = 0
         self.ends: Counter[str] = Counter()
-        self.running: set[asyncio.Task[None]] = set()
+        self.running: dict[asyncio.Task[None], None] = {}  # in order: chance is the seed's alone
 
     async def function(self) -> None:
         """Take a few turns, and fail at times."""
@@ -79,13 +79,13 @@ class Storm:
 
     async def rage(self, calls: int) -> None:
         """Let callers come and go until so many have come; then wait for the rest."""
-        breaker, come = self.downstream.breaker, 0
+        breaker, come, turn = self.downstream.breaker, 0, 0
         assert breaker is not None
         while come < calls:
             for _ in range(self.random.randrange(14)):
                 task = asyncio.create_task(self.caller())
-                self.running.add(task)
-                task.add_done_callback(self.running.discard)
+                self.running[task] = None
+                task.add_done_callback(self.running.pop)
                 come += 1
             await asyncio.sleep(self.random.choice([0, 0, 0, 0.001]))
             for _ in range(self.random.randrange(4)):
@@ -93,10 +93,10 @@ class Storm:
                     self.random.choice(list(self.running)).cancel()
             if self.clock is not None:
                 self.clock.advance(0.0005)
-            luck = self.random.random()
-            if luck < 0.01:
+            turn += 1
+            if turn % 50 == 25:
                 breaker.force_open(0.002)
-            elif luck < 0.02:
+            elif turn % 50 == 40:
                 breaker.close()
         breaker.close()
         await self.calm_down()
