@@ -7,11 +7,17 @@ from asgi_guard.breaker.snapshot import BreakerSnapshot
 from asgi_guard.breaker.states import BreakerState, Cause, Outcome, Transition
 from asgi_guard.concurrency.guard import ConcurrencyLimit
 from asgi_guard.concurrency.permits import Permits, PermitsSnapshot
+from asgi_guard.downstream.answer import Answer
+from asgi_guard.downstream.downstream import Downstream
+from asgi_guard.downstream.priority import Priority
+from asgi_guard.downstream.slot import Slot
+from asgi_guard.downstream.snapshot import DownstreamSnapshot
 from asgi_guard.errors import (
     CallTimeout,
     CircuitOpen,
     ConcurrencyExceeded,
     ConfigurationError,
+    DownstreamBusy,
     GuardError,
     QuotaExceeded,
     Rejected,
@@ -36,6 +42,7 @@ from asgi_guard.rate_limit.switch import Switch
 from asgi_guard.swappable import Swappable
 
 __all__ = [
+    "Answer",
     "Attempt",
     "Ban",
     "BreakerSnapshot",
@@ -51,6 +58,9 @@ __all__ = [
     "ConcurrencyLimit",
     "ConfigurationError",
     "Decision",
+    "Downstream",
+    "DownstreamBusy",
+    "DownstreamSnapshot",
     "Guard",
     "GuardError",
     "Health",
@@ -59,12 +69,14 @@ __all__ = [
     "Outcome",
     "Permits",
     "PermitsSnapshot",
+    "Priority",
     "Quota",
     "QuotaExceeded",
     "RateLimit",
     "RateLimiter",
     "Rejected",
     "Rule",
+    "Slot",
     "Store",
     "StoreUnavailable",
     "Swappable",

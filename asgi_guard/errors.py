@@ -5,7 +5,8 @@ GuardError
 └── Rejected                a guard refused; at the HTTP edge it is answered, in code it is raised
     ├── QuotaExceeded           429: this caller is over its quota
     ├── ConcurrencyExceeded     503: no permit was free in time
-    └── CircuitOpen             503: the breaker of a downstream is not closed
+    ├── CircuitOpen             503: the breaker of a downstream is not closed
+    └── DownstreamBusy          503: a downstream could not be called in time
 """
 
 import re
@@ -14,6 +15,7 @@ __all__ = [
     "CircuitOpen",
     "ConcurrencyExceeded",
     "ConfigurationError",
+    "DownstreamBusy",
     "GuardError",
     "QuotaExceeded",
     "Rejected",
@@ -138,6 +140,28 @@ class CircuitOpen(Rejected):
         super().__init__(message, retry_after)
         self.breaker = breaker
         self.state = state
+
+
+class DownstreamBusy(Rejected):
+    """A downstream was not called, because too many others call it.
+
+    Args:
+        message: What was refused, and why.
+        retry_after: Seconds after which another attempt may pass.
+        downstream: The downstream's name.
+        reason: `"queue_full"` when nobody more may wait, `"timeout"` when the wait was in vain.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        retry_after: float | None = None,
+        downstream: str = "",
+        reason: str = "timeout",
+    ) -> None:
+        super().__init__(message, retry_after)
+        self.downstream = downstream
+        self.reason = reason
 
 
 class CallTimeout(GuardError, TimeoutError):  # noqa: N818 - it says what happened

@@ -11,6 +11,8 @@ from asgi_guard.breaker.breaker import CircuitBreaker
 from asgi_guard.breaker.guard import Breakers
 from asgi_guard.breaker.registration import begin_work
 from asgi_guard.concurrency.guard import ConcurrencyLimit
+from asgi_guard.downstream.downstream import Downstream
+from asgi_guard.downstream.registered import check_downstreams, with_theirs
 from asgi_guard.errors import ConfigurationError
 from asgi_guard.health.guard import Health
 from asgi_guard.metrics.guard import Metrics
@@ -50,6 +52,8 @@ class Guard:
             them, outermost first; default none.
         breakers: The circuit breakers that the app uses: what they refuse becomes 503, and
             metrics and health show them; default none.
+        downstreams: The downstreams that the app calls: what they refuse becomes 503, and metrics
+            and health show them, and their breakers; default none.
         pools: SQLAlchemy engines by name, sync or async, for metrics and health to show; no layer
             of the stack; default none.
 
@@ -63,6 +67,7 @@ class Guard:
     rate_limit: RateLimit | None = None
     concurrency: ConcurrencyLimit | Sequence[ConcurrencyLimit] | None = None
     breakers: Sequence[CircuitBreaker] = ()
+    downstreams: Sequence[Downstream] = ()
     pools: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -78,7 +83,11 @@ class Guard:
                     "Metrics.path", self.metrics.path, f"a path that is none of {', '.join(asked)}"
                 )
         object.__setattr__(self, "concurrency", _caps(self.concurrency))
-        object.__setattr__(self, "breakers", Breakers(self.breakers).breakers)
+        downstreams = check_downstreams("Guard.downstreams", self.downstreams)
+        breakers = Breakers(self.breakers).breakers
+        Breakers(with_theirs(breakers, downstreams))
+        object.__setattr__(self, "breakers", breakers)
+        object.__setattr__(self, "downstreams", downstreams)
         object.__setattr__(self, "pools", MappingProxyType(_engines(self.pools)))
 
     def __call__(self, app: ASGIApp) -> ASGIApp:
@@ -98,7 +107,8 @@ def stack_of(guard: Guard, before: Stack | None = None) -> Stack:
         metrics=guard.metrics,
         rate_limit=guard.rate_limit,
         concurrency=_caps(guard.concurrency),
-        breakers=tuple(guard.breakers),
+        breakers=with_theirs(guard.breakers, guard.downstreams),
+        downstreams=tuple(guard.downstreams),
         pools=_watch(guard.pools),
         before=before,
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from asgi_guard.breaker.breaker import CircuitBreaker
 from asgi_guard.breaker.guard import BreakersLayer
 from asgi_guard.concurrency.guard import ConcurrencyLayer
+from asgi_guard.downstream.downstream import Downstream
 from asgi_guard.pools.snapshot import PoolSource
 from asgi_guard.rate_limit.layer import RateLimitLayer
 
@@ -18,6 +19,7 @@ class Parts:
         rate_limits: The rate limits.
         concurrency: The concurrency caps.
         breakers: The circuit breakers.
+        downstreams: The downstreams.
         pools: The watched pools, by name.
         edge: What answers for breakers at the edge; None where nothing does.
     """
@@ -25,5 +27,6 @@ class Parts:
     rate_limits: tuple[RateLimitLayer, ...] = ()
     concurrency: tuple[ConcurrencyLayer, ...] = ()
     breakers: tuple[CircuitBreaker, ...] = ()
+    downstreams: tuple[Downstream, ...] = ()
     pools: Mapping[str, PoolSource] = field(default_factory=dict)
     edge: BreakersLayer | None = None

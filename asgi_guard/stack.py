@@ -6,6 +6,7 @@ from asgi_guard.breaker.breaker import CircuitBreaker
 from asgi_guard.breaker.guard import BreakersLayer
 from asgi_guard.concurrency.guard import ConcurrencyLayer, ConcurrencyLimit
 from asgi_guard.concurrency.permits import Permits  # noqa: TC001
+from asgi_guard.downstream.downstream import Downstream
 from asgi_guard.health.guard import Health, HealthEndpoints
 from asgi_guard.metrics.guard import Metrics, MetricsEndpoint, MetricsLayer
 from asgi_guard.ops import Answer, Endpoints
@@ -32,7 +33,8 @@ class Stack:
         metrics: As there.
         rate_limit: As there.
         concurrency: As there.
-        breakers: As there.
+        breakers: As there, with those of downstreams.
+        downstreams: As there.
         pools: The watched pools, by name.
         before: The stack that it follows, whose state goes on where both have it; default None.
 
@@ -51,6 +53,7 @@ class Stack:
         rate_limit: RateLimit | None,
         concurrency: Sequence[ConcurrencyLimit],
         breakers: Sequence[CircuitBreaker],
+        downstreams: Sequence[Downstream],
         pools: Mapping[str, PoolSource],
         before: "Stack | None" = None,
     ) -> None:
@@ -64,8 +67,15 @@ class Stack:
         self._permits: dict[str, Permits] = {} if before is None else dict(before._permits)
         self._caps = [self._cap(each) for each in concurrency]
         limits = () if self._limit is None else (self._limit,)
-        self._edge = _edge(before) if breakers else None
-        parts = Parts(limits, tuple(self._caps), tuple(breakers), pools, self._edge)
+        self._edge = _edge(before) if breakers or downstreams else None
+        parts = Parts(
+            rate_limits=limits,
+            concurrency=tuple(self._caps),
+            breakers=tuple(breakers),
+            downstreams=tuple(downstreams),
+            pools=pools,
+            edge=self._edge,
+        )
         self._metrics = None if metrics is None else MetricsLayer(metrics, parts)
         answers: dict[str, Answer] = {}
         self._health: HealthEndpoints | None = None

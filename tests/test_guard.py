@@ -23,10 +23,10 @@ from tests.driver import get, hello
 
 
 def test_its_fields_are_the_stack() -> None:
-    """In the order of the design; `pools` is no layer."""
+    """In the order of the design; `downstreams` and `pools` are no layers."""
     names = [field.name for field in fields(Guard)]
     layers = ["proxies", "health", "metrics", "rate_limit", "concurrency", "breakers"]
-    assert names == [*layers, "pools"]
+    assert names == [*layers, "downstreams", "pools"]
 
 
 async def test_without_guards_it_is_a_guard_all_the_same() -> None:

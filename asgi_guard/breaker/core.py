@@ -98,6 +98,23 @@ class Core:
             raise self.refusal(admitted)
         return admitted
 
+    def refused_now(self) -> CircuitOpen | None:
+        """Return what a call would be refused with now; None where it would be admitted.
+
+        It takes nothing, and counts what it refuses.
+        """
+        machine = self.machine
+        if machine.admits_unasked:
+            return None
+        with self.lock:
+            now = self.clock()
+            wait = machine.retry_after(now)
+            if wait == 0:
+                return None
+            self.not_permitted += 1
+            refused = Refused(machine.state(now), wait)
+        return self.refusal(refused)
+
     def settle(self, stamp: Stamp, outcome: Outcome, error: BaseException | None = None) -> None:
         """Settle a call.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from asgi_guard._asgi import ASGIApp
 from asgi_guard.breaker.breaker import CircuitBreaker
 from asgi_guard.breaker.registration import begin_work
-from asgi_guard.errors import CircuitOpen, ConfigurationError
+from asgi_guard.errors import CircuitOpen, ConfigurationError, DownstreamBusy
 from asgi_guard.escaped import answer_instead, is_answerable, made_of, read_along
 from asgi_guard.exchange import Exchange
 from asgi_guard.refusal import Refusal
@@ -15,7 +15,7 @@ from asgi_guard.shell import Admission, Layer, Shell
 
 @dataclass(frozen=True, slots=True)
 class Breakers:
-    """Turns a `CircuitOpen` that escapes the app into 503.
+    """Turns a `CircuitOpen` or a `DownstreamBusy` that escapes the app into 503.
 
     It is also found inside exception groups (as task groups raise them) and as the `__cause__` of
     another error. A group that holds an unrelated error passes unchanged, as does everything
@@ -23,7 +23,7 @@ class Breakers:
     a twentieth of a second: frameworks send one before they let the error out.
 
     What the client sees: 503 with problem details (RFC 9457) that name no downstream, and
-    `Retry-After` from the breaker that will take longest. An accepted websocket is closed with
+    `Retry-After` from the one that will take longest. An accepted websocket is closed with
     code 1013.
 
     Args:
@@ -82,17 +82,18 @@ class BreakersLayer(Layer):
 
     async def recover(self, exchange: Exchange, error: Exception) -> bool:
         """Answer for the breakers that refused inside the app."""
-        refused = made_of(error, CircuitOpen)
+        refused = made_of(error, *_REFUSED)
         if not refused:
             return False
         if not is_answerable(exchange):
             self.too_late += 1
             return False
-        await answer_instead(exchange, _CIRCUIT_OPEN, _longest(refused))
+        is_busy = all(isinstance(each, DownstreamBusy) for each in refused)
+        await answer_instead(exchange, _BUSY if is_busy else _CIRCUIT_OPEN, _longest(refused))
         return True
 
 
-def _longest(refused: Sequence[CircuitOpen]) -> float | None:
+def _longest(refused: Sequence[CircuitOpen | DownstreamBusy]) -> float | None:
     waits = [each.retry_after for each in refused if each.retry_after is not None]
     return max(waits, default=None)
 
@@ -103,3 +104,10 @@ _CIRCUIT_OPEN = Refusal(
     "Something this request needs is out of service.",
     kind="temporary-reduced-capacity",
 )
+_BUSY = Refusal(
+    503,
+    "Service Unavailable",
+    "Something this request needs is busy.",
+    kind="temporary-reduced-capacity",
+)
+_REFUSED: tuple[type[CircuitOpen | DownstreamBusy], ...] = (CircuitOpen, DownstreamBusy)

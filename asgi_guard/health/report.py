@@ -37,7 +37,7 @@ def worst(statuses: list[Status]) -> Status:
 
 
 def components(results: Mapping[str, Result], parts: Parts) -> dict[str, Component]:
-    """Describe every check, breaker, pool and concurrency cap, by name."""
+    """Describe every check, breaker, downstream, pool and concurrency cap, by name."""
     found: dict[str, Component] = {}
     for name, result in results.items():
         found[name] = {
@@ -52,6 +52,15 @@ def components(results: Mapping[str, Result], parts: Parts) -> dict[str, Compone
         found[f"circuit:{circuit.name}"] = {
             "status": (status if quiet else worst([status, Status.WARN])).value,
             "state": circuit.state.value,
+        }
+    for downstream in parts.downstreams:
+        line = downstream.snapshot()
+        full = line.max_queue > 0 and line.waiting >= line.max_queue
+        found[f"downstream:{line.name}"] = {
+            "status": (Status.WARN if full else Status.PASS).value,
+            "in_flight": line.in_flight,
+            "waiting": line.waiting,
+            "max_waiting": line.max_queue,
         }
     for name, source in parts.pools.items():
         pool = source.snapshot()

@@ -119,6 +119,36 @@ CIRCUIT_TOO_LATE = Metric(
     "Refusals that met a response that had begun.",
     (),
 )
+CLIENT_IN_FLIGHT = Metric(
+    "asgi_guard_client_in_flight", "gauge", "Calls to a downstream now.", ("client",)
+)
+CLIENT_QUEUE_DEPTH = Metric(
+    "asgi_guard_client_queue_depth", "gauge", "Calls that wait for their turn now.", ("client",)
+)
+CLIENT_STARTS = Metric(
+    "asgi_guard_client_starts_total", "counter", "Calls begun, retries included.", ("client",)
+)
+CLIENT_QUEUE_WAITS = Metric(
+    "asgi_guard_client_queue_waits_total", "counter", "Calls that had to wait.", ("client",)
+)
+CLIENT_QUEUE_WAIT_SECONDS = Metric(
+    "asgi_guard_client_queue_wait_seconds_total", "counter", "Seconds they waited.", ("client",)
+)
+CLIENT_QUEUE_REJECTED = Metric(
+    "asgi_guard_client_queue_rejected_total",
+    "counter",
+    "Calls refused before they began.",
+    ("client", "reason"),
+)
+CLIENT_RETRIES = Metric(
+    "asgi_guard_client_retries_total", "counter", "Further attempts of calls.", ("client",)
+)
+CLIENT_FALLBACKS = Metric(
+    "asgi_guard_client_fallbacks_total",
+    "counter",
+    "Results that something else stood in for.",
+    ("client", "source"),
+)
 POOL_CONNECTIONS = Metric(
     "asgi_guard_db_pool_connections", "gauge", "Open connections.", ("pool", "state")
 )

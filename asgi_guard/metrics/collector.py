@@ -63,6 +63,7 @@ class GuardCollector(Collector):
             _rate_limit(tally, place.snapshot())
         _concurrency(tally, stacks)
         _breakers(tally, stacks)
+        _downstreams(tally, stacks)
         _pools(tally, stacks)
         return [_durations(self.durations), *tally.families()]
 
@@ -165,6 +166,23 @@ def _circuit(tally: Tally, now: BreakerSnapshot) -> None:
         for state in BreakerState:
             count = now.children.get(state, 0)
             tally.add(catalogue.CIRCUIT_CHILDREN, (now.name, _label(state)), count)
+
+
+def _downstreams(tally: Tally, stacks: Iterable[Parts]) -> None:
+    downstreams = (each for stack in stacks for each in stack.downstreams)
+    for downstream in _once(downstreams, id):
+        now = downstream.snapshot()
+        name = now.name
+        tally.add(catalogue.CLIENT_IN_FLIGHT, (name,), now.in_flight)
+        tally.add(catalogue.CLIENT_QUEUE_DEPTH, (name,), now.waiting)
+        tally.add(catalogue.CLIENT_STARTS, (name,), now.starts)
+        tally.add(catalogue.CLIENT_QUEUE_WAITS, (name,), now.waits)
+        tally.add(catalogue.CLIENT_QUEUE_WAIT_SECONDS, (name,), now.waited_seconds)
+        for reason in ("queue_full", "timeout", "circuit_open"):
+            tally.add(catalogue.CLIENT_QUEUE_REJECTED, (name, reason), getattr(now, reason))
+        tally.add(catalogue.CLIENT_RETRIES, (name,), now.retries)
+        tally.add(catalogue.CLIENT_FALLBACKS, (name, "fallback"), now.fallbacks)
+        tally.add(catalogue.CLIENT_FALLBACKS, (name, "last_result"), now.stale)
 
 
 def _pools(tally: Tally, stacks: Iterable[Parts]) -> None:

@@ -13,6 +13,8 @@ from asgi_guard import (
     CircuitBreaker,
     CircuitOpen,
     ConcurrencyLimit,
+    Downstream,
+    DownstreamBusy,
     Guard,
     Health,
     Metrics,
@@ -35,6 +37,7 @@ def full_stack() -> Guard:
         rate_limit=RateLimit("100000/second", messages=["100000/second"]),
         concurrency=ConcurrencyLimit(1000),
         breakers=[CircuitBreaker("payments")],
+        downstreams=[Downstream("stock")],
     )
 
 
@@ -86,6 +89,11 @@ class Refuser:
 async def raise_circuit_open(scope: Any, receive: Any, send: Any) -> None:
     """Fail as an app does whose breaker is open."""
     raise CircuitOpen("circuit 'payments' is not closed", 7.2, "payments")
+
+
+async def raise_downstream_busy(scope: Any, receive: Any, send: Any) -> None:
+    """Fail as an app does whose downstream is called too much."""
+    raise DownstreamBusy("downstream 'stock' is busy", 7.2, "stock", "queue_full")
 
 
 @asynccontextmanager
@@ -146,6 +154,9 @@ REFUSERS: dict[str, Refuser] = {
     ),
     "Swappable by its breakers": Refuser(
         lambda: SwappedLater(full_stack()), raise_circuit_open, as_it_is, 503
+    ),
+    "Guard by its downstreams": Refuser(
+        lambda: Guard(downstreams=[Downstream("stock")]), raise_downstream_busy, as_it_is, 503
     ),
 }
 """Every guard that can refuse, brought to where it does."""

@@ -12,6 +12,7 @@ from asgi_guard import (
     Check,
     CircuitBreaker,
     ConcurrencyLimit,
+    Downstream,
     Guard,
     Health,
     Metrics,
@@ -29,6 +30,7 @@ GUARD_PAGES: dict[str, list[type[Any]]] = {
     "rate-limit.md": [RateLimit, Rule, Ban],
     "concurrency-limit.md": [ConcurrencyLimit],
     "circuit-breaker.md": [CircuitBreaker],
+    "downstream.md": [Downstream],
     "metrics.md": [Metrics],
     "health.md": [Health, Check],
     "pools.md": [],
@@ -104,7 +106,10 @@ def test_every_metric_is_listed() -> None:
 def test_the_changelog_names_every_guard() -> None:
     """A line for each, that starts with its name."""
     text = (ROOT / "CHANGELOG.md").read_text()
-    guards = (Guard, RateLimit, ConcurrencyLimit, CircuitBreaker, Metrics, Health, TrustedProxies)
+    guards = (
+        *(Guard, RateLimit, ConcurrencyLimit, CircuitBreaker, Downstream),
+        *(Metrics, Health, TrustedProxies),
+    )
     for kind in guards:
         assert re.search(rf"^- \*\*{kind.__name__}\*\*", text, re.MULTILINE), kind.__name__
 
