@@ -33,6 +33,10 @@ class Attempt:
         self._stamp = stamp
         self.is_settled: bool = False
 
+    def answered(self) -> None:
+        """Say that the downstream has begun to answer: how long the rest takes is not slow."""
+        self._breaker.core.answered(self._stamp)
+
     def success(self) -> None:
         """Say that the call succeeded."""
         self._settle(Outcome.SUCCESS)
@@ -47,7 +51,9 @@ class Attempt:
 
     def end(self, error: BaseException | None, result: object = None) -> None:
         """Say how the call ended, and let the breaker judge, as it does with functions."""
-        self._settle(self._breaker.judge(error, result), error)
+        if not self.is_settled:
+            self.is_settled = True
+            self._breaker.end(self._stamp, error, result)
 
     def throttle(self, seconds: float) -> None:
         """Let the breaker open for so long, since the downstream has asked for it.
