@@ -93,9 +93,9 @@ async def test_refused_connections(
     with pytest.raises(caller.refused) as refused:
         await caller.get(work.through(proxy.port))
     assert time.monotonic() - began < AT_ONCE
+    assert isinstance(refused.value, caller.errors)
+    assert isinstance(refused.value, CircuitOpen)
     error: Any = refused.value
-    assert isinstance(error, caller.errors)
-    assert isinstance(error, CircuitOpen)
     assert (error.breaker, error.state, error.retry_after) == ("shop", "open", 5.0)
     assert str(error.request.url) == work.through(proxy.port)
     assert work.seen == 0
