@@ -62,7 +62,7 @@ class _EngineGuard:
             "engine_disposed": self._disposed,
         }
         for name, listener in self._listeners.items():
-            event.listen(engine, name, listener, insert=True)
+            event.listen(engine, name, listener)
         self._wrap(engine.pool)
 
     def detach(self) -> None:
@@ -97,12 +97,12 @@ class _EngineGuard:
         arguments: list[Any],
         parameters: dict[str, Any],
     ) -> DBAPIConnection:
-        # Whoever returns a connection here is the last to be asked: it is ours to ask the others.
-        for listener in list(dialect.dispatch.do_connect):
-            if listener != self._connect:
-                made: DBAPIConnection | None = listener(dialect, entry, arguments, parameters)
-                if made is not None:
-                    return made
+        # Whoever returns a connection is the last to be asked: those after us are ours to ask.
+        listeners: list[Callable[..., DBAPIConnection | None]] = list(dialect.dispatch.do_connect)
+        for listener in listeners[listeners.index(self._connect) + 1 :]:
+            made = listener(dialect, entry, arguments, parameters)
+            if made is not None:
+                return made
         return dialect.connect(*arguments, **parameters)
 
     def _before(self, connection: Connection, *_: object) -> None:
