@@ -43,6 +43,9 @@ PURE = {
     "rate_limit.shards",
 }
 THIRD_PARTY = {
+    "aiohttp": {"downstream.aiohttp"},
+    "httpx": {"downstream.httpx"},
+    "httpx2": {"downstream.httpx2"},
     "limits": {
         "rate_limit.limits",
         "rate_limit.limits_desk",
@@ -51,8 +54,8 @@ THIRD_PARTY = {
         "rate_limit.quota",
     },
     "prometheus_client": READERS,
-    "redis": {"rate_limit.redis", "rate_limit.redis_client"},
-    "sqlalchemy": {"pools.sqlalchemy", "health.sqlalchemy"},
+    "redis": {"downstream.redis", "rate_limit.redis", "rate_limit.redis_client"},
+    "sqlalchemy": {"downstream.sqlalchemy", "pools.sqlalchemy", "health.sqlalchemy"},
     "starlette": SHARED | READERS,
 }
 
@@ -104,7 +107,10 @@ def test_importing_the_package_brings_no_extra() -> None:
     loaded = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     )
-    extras = {"sqlalchemy", "httpx", "redis", "memcachio", "pydantic", "fastapi", "uvicorn"}
+    extras = {
+        *("aiohttp", "fastapi", "httpx", "httpx2", "memcachio", "pydantic", "redis"),
+        *("sqlalchemy", "uvicorn"),
+    }
     seldom = {"asgi_guard.rate_limit.limits"}
     assert (extras | seldom).isdisjoint(loaded.stdout.split())
 
