@@ -106,8 +106,10 @@ _ERRORS: HttpErrors[aiohttp.ClientRequest] = HttpErrors(
 
 
 def _take_error(call: HttpCall[aiohttp.ClientRequest], error: BaseException) -> None:
-    if isinstance(error.__cause__, HttpProcessingError):
-        call.broken(error)  # aiohttp gives it the status 400, which nobody has sent
+    if isinstance(error, aiohttp.ClientHttpProxyError) or isinstance(
+        error.__cause__, HttpProcessingError
+    ):
+        call.broken(error)  # its status is not one of the server: aiohttp's own 400, or a proxy's
     elif isinstance(error, TimeoutError) and _waited_for_pool(error):
         call.told_nothing()
     else:

@@ -78,7 +78,8 @@ class _Httpx(Caller):
         self.refused = guarded.RequestRefused
         self.errors = library.TransportError
         key = {"key": options.pop("key")} if "key" in options else {}
-        inner = library.AsyncHTTPTransport(limits=library.Limits(max_connections=options["pool"]))
+        limits = library.Limits(max_connections=options["pool"])
+        inner = library.AsyncHTTPTransport(limits=limits, proxy=options["proxy"])
         self._client = library.AsyncClient(
             transport=guarded.AsyncBreakerTransport(breaker, inner, **key),
             timeout=library.Timeout(options["seconds"], pool=options["pool_seconds"]),
@@ -116,7 +117,8 @@ class _SyncHttpx(Caller):
         self.refused = guarded.RequestRefused
         self.errors = library.TransportError
         key = {"key": options.pop("key")} if "key" in options else {}
-        inner = library.HTTPTransport(limits=library.Limits(max_connections=options["pool"]))
+        limits = library.Limits(max_connections=options["pool"])
+        inner = library.HTTPTransport(limits=limits, proxy=options["proxy"])
         self._client = library.Client(
             transport=guarded.BreakerTransport(breaker, inner, **key),
             timeout=library.Timeout(options["seconds"], pool=options["pool_seconds"]),
@@ -158,6 +160,7 @@ class _Aiohttp(Caller):
         self.errors = aiohttp.ClientError
         key = {"key": options.pop("key")} if "key" in options else {}
         self._session = aiohttp.ClientSession(
+            proxy=options["proxy"],
             middlewares=[guarded_aiohttp.breaker_middleware(breaker, **key)],
             connector=aiohttp.TCPConnector(limit=options["pool"]),
             timeout=aiohttp.ClientTimeout(
@@ -187,9 +190,9 @@ async def calling(kind: str, breaker: CircuitBreaker, **options: Any) -> AsyncIt
         kind: One of `KINDS`.
         breaker: The breaker.
         options: `seconds` that a connection may be silent, `pool` connections, `pool_seconds` that
-            a call may wait for one, and `key`, as it is.
+            a call may wait for one, `proxy`, and `key`, as they are.
     """
-    options = {"seconds": 5.0, "pool": 100, "pool_seconds": 5.0, **options}
+    options = {"seconds": 5.0, "pool": 100, "pool_seconds": 5.0, "proxy": None, **options}
     name, _, sync = kind.partition("-")
     caller: Caller
     if name == "aiohttp":

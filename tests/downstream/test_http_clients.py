@@ -195,6 +195,18 @@ async def test_a_server_that_speaks_no_http(
     assert (outcome[0], outcome[2], outcome[3]) == (0, 0, 0)
 
 
+async def test_a_proxy_that_refuses(kind: str, shop: CircuitBreaker) -> None:
+    """It is a failure, whatever its status: the server has said nothing."""
+    refusal = b"HTTP/1.1 403 no\r\ncontent-length: 0\r\n\r\n"
+    async with (
+        _saying(refusal) as port,
+        calling(kind, shop, key=None, proxy=f"http://{HOST}:{port}") as caller,
+    ):
+        with pytest.raises(caller.errors):
+            await caller.get("https://shop.example/")
+    assert counts(shop) == (0, 1, 0, 0)
+
+
 async def test_slow_heads_trip(
     kind: str, clock: FakeClock, moody: Moody, proxy: FaultProxy
 ) -> None:

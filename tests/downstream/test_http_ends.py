@@ -7,7 +7,9 @@ from typing import Any
 
 import aiohttp
 import anyio.lowlevel
+import httpx2
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 from asgi_guard import BreakerState, CircuitBreaker, CircuitOpen
 from asgi_guard.downstream import aiohttp as guarded_aiohttp
@@ -19,6 +21,7 @@ from tests.downstream.callers import LIBRARIES, calling
 from tests.downstream.conftest import LOOPS, breaker, counts
 from tests.downstream.moody import Moody
 from tests.faults.proxy import FaultProxy
+from tests.processes import HOST
 
 ASYNC = ("httpx", "httpx2", "aiohttp")
 
@@ -239,3 +242,34 @@ async def iterate(
     async with session.get(url) as response:
         async for _ in response.content.iter_any():
             await after()
+
+
+@pytest.mark.parametrize("kind", ["httpx2", "aiohttp"])
+async def test_websockets(kind: str, shop: CircuitBreaker) -> None:
+    """The handshake is the call; how long the connection lasts after it does not matter."""
+
+    async def echo(connection: ServerConnection) -> None:
+        async for message in connection:
+            await connection.send(message)
+
+    async with serve(echo, HOST, 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        if kind == "aiohttp":
+            middlewares = [breaker_middleware(shop, key=None)]
+            async with (
+                aiohttp.ClientSession(middlewares=middlewares) as session,
+                session.ws_connect(f"ws://{HOST}:{port}/") as socket,
+            ):
+                assert counts(shop) == (1, 0, 0, 0)
+                await socket.send_str("still there?")
+                assert await socket.receive_str() == "still there?"
+        else:
+            transport = guarded_httpx2.AsyncBreakerTransport(shop, key=None)
+            async with (
+                httpx2.AsyncClient(transport=transport, trust_env=False) as client,
+                client.websocket(f"ws://{HOST}:{port}/") as socket2,
+            ):
+                assert counts(shop) == (1, 0, 0, 0)
+                await socket2.send_text("still there?")
+                assert await socket2.receive_text() == "still there?"
+    assert counts(shop) == (1, 0, 0, 0)
