@@ -73,7 +73,11 @@ def breaker_middleware(
             _take_error(call, error)
             raise
         fields = response.headers
-        call.answered(response, response.status, fields.get("retry-after"), fields.get("date"))
+        try:
+            call.answered(response, response.status, fields.get("retry-after"), fields.get("date"))
+        except BaseException:  # of a classify function: the connection is not to be lost
+            response.close()
+            raise
         if not call.is_settled:
             _follow(response, call)
         return response

@@ -92,7 +92,11 @@ class BreakerTransport(httpx.BaseTransport):
         except BaseException as error:
             call.failed(error)
             raise
-        _take_head(call, request, response)
+        try:
+            _take_head(call, request, response)
+        except BaseException:  # of a classify function: the connection is not to be lost
+            response.close()
+            raise
         if not call.is_settled:
             response.stream = _Body(cast("httpx.SyncByteStream", response.stream), call)
         return response
@@ -152,7 +156,11 @@ class AsyncBreakerTransport(httpx.AsyncBaseTransport):
         except BaseException as error:
             call.failed(error)
             raise
-        _take_head(call, request, response)
+        try:
+            _take_head(call, request, response)
+        except BaseException:  # of a classify function: the connection is not to be lost
+            await response.aclose()
+            raise
         if not call.is_settled:
             response.stream = _AsyncBody(cast("httpx.AsyncByteStream", response.stream), call)
         return response

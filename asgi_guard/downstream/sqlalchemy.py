@@ -17,7 +17,6 @@ from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
 
 from asgi_guard.breaker.breaker import CircuitBreaker
 from asgi_guard.downstream.checks import check_breaker
-from asgi_guard.errors import CircuitOpen, Rejected
 from asgi_guard.pools.sqlalchemy import sync_engine
 
 if TYPE_CHECKING:
@@ -114,14 +113,12 @@ class _EngineGuard:
             attempt.success()
 
     def _error(self, context: ExceptionContext) -> None:
+        # What `_before` raises comes by here as well: it has no attempt, and says nothing.
         if context.connection is None:
             return  # it was connecting, which `_connect` sees; or a ping, and it connects next
         attempt = self._statements.pop(context.connection, None)
         error = context.original_exception
-        if isinstance(error, Rejected):
-            if attempt is not None:
-                attempt.ignore()
-        elif _is_amiss(context):
+        if _is_amiss(context):
             attempt = self._breaker.try_acquire() if attempt is None else attempt
             if attempt is not None:
                 attempt.end(error)
@@ -129,7 +126,7 @@ class _EngineGuard:
             if isinstance(error, _database_errors(context)):
                 attempt.success()
             else:
-                attempt.ignore()
+                attempt.ignore()  # the caller gave up, or its own code raised
 
     def _disposed(self, engine: Engine) -> None:
         self._wrap(engine.pool)
@@ -147,7 +144,7 @@ class _EngineGuard:
 
 def _is_amiss(context: ExceptionContext) -> bool:
     error = context.original_exception
-    if isinstance(error, CircuitOpen) or not isinstance(error, Exception):
+    if not isinstance(error, Exception):
         return False
     if isinstance(error, ConnectionError | TimeoutError):
         return True

@@ -32,7 +32,7 @@ COMBINED = [("asyncio", "asyncio"), ("asyncio", "uvloop"), ("sync", "asyncio")]
 @pytest.fixture(scope="module")
 def shared_server(children: Children) -> RedisServer:
     """Return a server of our own, which may be frozen and killed."""
-    return RedisServer(children, "behind-a-breaker")
+    return RedisServer(children, "redis-behind-a-breaker")
 
 
 @pytest.fixture

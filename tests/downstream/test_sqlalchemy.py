@@ -28,7 +28,7 @@ COMBINED = [("psycopg", "asyncio"), ("asyncpg", "asyncio"), ("asyncpg", "uvloop"
 @pytest.fixture(scope="module")
 def shared_postgres(children: Children) -> Postgres:
     """Return a server of our own, which may be killed."""
-    postgres = Postgres(children, children.folder / "behind-a-breaker")
+    postgres = Postgres(children, children.folder / "postgres-behind-a-breaker")
     with control(postgres) as connection:
         connection.execute("ALTER SYSTEM SET log_connections = on")
         connection.execute("SELECT pg_reload_conf()")
