@@ -23,8 +23,8 @@ from tests.processes import Children
 from tests.stores.redis_cluster import RedisCluster
 from tests.stores.redis_server import RedisServer
 
-AT_ONCE = 0.2  # seconds: less than a connection may be silent
-SILENT = 0.3
+AT_ONCE = 0.5  # seconds: less than a connection may be silent
+SILENT = 1.0
 CROWD = 20
 COMBINED = [("asyncio", "asyncio"), ("asyncio", "uvloop"), ("sync", "asyncio")]
 

@@ -1,7 +1,7 @@
 """Engines behind breakers, on a real PostgreSQL that goes away and comes back."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import anyio
@@ -22,6 +22,7 @@ from tests.processes import HOST, Children, until
 
 AT_ONCE = 0.5  # seconds
 CROWD = 20
+LONG = "SELECT pg_sleep(2)"
 COMBINED = [("psycopg", "asyncio"), ("asyncpg", "asyncio"), ("asyncpg", "uvloop")]
 
 
@@ -103,7 +104,7 @@ class Database:
 async def database(combined: tuple[str, str], postgres: Postgres) -> AsyncIterator[Database]:
     """Return an engine whose pool holds three."""
     driver = combined[0]
-    limits: dict[str, Any] = {"pool_size": 2, "max_overflow": 1, "pool_timeout": 0.3}
+    limits: dict[str, Any] = {"pool_size": 2, "max_overflow": 1, "pool_timeout": 0.6}
     database = Database(driver, postgres.url(driver), **limits)
     yield database
     await database.dispose()
@@ -199,13 +200,15 @@ async def test_a_password_that_is_refused(
     await database.dispose()
 
 
-async def test_a_pool_that_is_full(database: Database, shop: CircuitBreaker) -> None:
+async def test_a_pool_that_is_full(
+    database: Database, shop: CircuitBreaker, postgres: Postgres
+) -> None:
     """It is ours: it says nothing about the database."""
     guard_engine(database.engine, shop)
     async with anyio.create_task_group() as group:
         for _ in range(3):
-            group.start_soon(database.run, "SELECT pg_sleep(1)")
-        await until_async(lambda: counts(shop)[0] == database.used == 3)
+            group.start_soon(database.run, LONG)
+        await to_thread.run_sync(until, lambda: sleeping(postgres) == 3)
         before = counts(shop)
         with pytest.raises(PoolTimeoutError):
             await database.run("SELECT 1")
@@ -214,19 +217,19 @@ async def test_a_pool_that_is_full(database: Database, shop: CircuitBreaker) -> 
 
 
 async def test_an_open_breaker_does_not_wait_for_the_pool(
-    database: Database, shop: CircuitBreaker
+    database: Database, shop: CircuitBreaker, postgres: Postgres
 ) -> None:
     """With every connection lent, callers are refused at once, and as what they are."""
     guard_engine(database.engine, shop)
     async with anyio.create_task_group() as group:
         for _ in range(3):
-            group.start_soon(database.run, "SELECT pg_sleep(1)")
-        await until_async(lambda: counts(shop)[0] == database.used == 3)
+            group.start_soon(database.run, LONG)
+        await to_thread.run_sync(until, lambda: sleeping(postgres) == 3)
         shop.force_open(5.0)
         began = time.monotonic()
         with pytest.raises(CircuitOpen):
             await database.run("SELECT 1")
-        assert time.monotonic() - began < 0.2
+        assert time.monotonic() - began < AT_ONCE
     assert database.used == 0
 
 
@@ -385,11 +388,6 @@ def test_sqlite(shop: CircuitBreaker) -> None:
     engine.dispose()
 
 
-async def until_async(reached: Callable[[], bool]) -> None:
-    """Wait until something is so, and let the event loop run meanwhile."""
-    await to_thread.run_sync(until, reached)
-
-
 async def crowd(database: Database, statement: str = "SELECT 1") -> int:
     """Let many ask at once; return how many were answered."""
     answered = 0
@@ -419,6 +417,17 @@ def end_backend(postgres: Postgres, backend: int) -> None:
     """End the connection that a backend serves, and wait until it has gone."""
     with control(postgres) as connection:
         connection.execute("SELECT pg_terminate_backend(%s, 5000)", [backend])
+
+
+def sleeping(postgres: Postgres) -> int:
+    """Return how many of the long statements are at work."""
+    with control(postgres) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query = %s",
+            [LONG],
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def connections(postgres: Postgres) -> int:
