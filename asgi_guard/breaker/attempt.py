@@ -34,6 +34,11 @@ class Attempt:
         """Whether somebody has said how it ended."""
         return not self._stamps
 
+    def answered(self) -> None:
+        """Say that the downstream has begun to answer: how long the rest takes is not slow."""
+        for stamp in self._stamps:
+            self._breaker.core.answered(stamp)
+
     def success(self) -> None:
         """Say that the call succeeded."""
         self._settle(Outcome.SUCCESS)

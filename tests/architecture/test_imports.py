@@ -46,6 +46,9 @@ PURE = {
     "rate_limit.stores.shards",
 }
 THIRD_PARTY = {
+    "aiohttp": {"downstream.aiohttp"},
+    "httpx": {"downstream.httpx"},
+    "httpx2": {"downstream.httpx2"},
     "limits": {
         "rate_limit.stores.limits",
         "rate_limit.stores.limits_desk",
@@ -54,8 +57,8 @@ THIRD_PARTY = {
         "rate_limit.quota",
     },
     "prometheus_client": READERS,
-    "redis": {"rate_limit.stores.redis", "rate_limit.stores.redis_client"},
-    "sqlalchemy": {"pools.sqlalchemy", "health.sqlalchemy"},
+    "redis": {"downstream.redis", "rate_limit.stores.redis", "rate_limit.stores.redis_client"},
+    "sqlalchemy": {"downstream.sqlalchemy", "pools.sqlalchemy", "health.sqlalchemy"},
     "starlette": SHARED | READERS,
 }
 
@@ -107,7 +110,10 @@ def test_importing_the_package_brings_no_extra() -> None:
     loaded = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     )
-    extras = {"sqlalchemy", "httpx", "redis", "memcachio", "pydantic", "fastapi", "uvicorn"}
+    extras = {
+        *("aiohttp", "fastapi", "httpx", "httpx2", "memcachio", "pydantic", "redis"),
+        *("sqlalchemy", "uvicorn"),
+    }
     seldom = {"asgi_guard.rate_limit.stores.limits"}
     assert (extras | seldom).isdisjoint(loaded.stdout.split())
 

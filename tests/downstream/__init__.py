@@ -1,1 +1,1 @@
-"""Tests of the client side: calls in a queue."""
+"""Tests of the client side."""

@@ -8,7 +8,7 @@ import pytest
 
 from asgi_guard import CallTimeout, CircuitBreaker, CircuitOpen, Downstream, Outcome
 from asgi_guard.downstream.retries import Budget, Retries
-from tests.downstream.skipping import now, turns
+from tests.downstream.queue.skipping import now, turns
 
 
 class Flaky:

@@ -18,7 +18,7 @@ from asgi_guard import (
     Health,
     Metrics,
 )
-from tests.downstream.skipping import turns
+from tests.downstream.queue.skipping import turns
 from tests.driver import connect, get, hello
 
 

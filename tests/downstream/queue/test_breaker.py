@@ -9,7 +9,7 @@ import pytest
 
 from asgi_guard import BreakerState, CircuitBreaker, CircuitOpen, Downstream, Outcome, Priority
 from asgi_guard.testing import FakeClock
-from tests.downstream.skipping import now, turns
+from tests.downstream.queue.skipping import now, turns
 
 
 async def fine(*args: object) -> str:

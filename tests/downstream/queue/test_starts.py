@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from asgi_guard import Downstream, DownstreamBusy, Priority
-from tests.downstream.skipping import now, turns
+from tests.downstream.queue.skipping import now, turns
 
 
 class Calls:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from asgi_guard import CallTimeout, CircuitBreaker, Downstream, DownstreamBusy
-from tests.downstream.skipping import now, turns
+from tests.downstream.queue.skipping import now, turns
 
 
 async def test_over_during_the_wait_it_is_a_refusal() -> None:

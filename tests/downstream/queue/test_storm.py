@@ -12,7 +12,7 @@ import pytest
 from asgi_guard import CallTimeout, CircuitBreaker, CircuitOpen, Downstream, DownstreamBusy
 from asgi_guard._clock import Clock
 from asgi_guard.testing import FakeClock
-from tests.downstream.skipping import SKIPPING
+from tests.downstream.queue.skipping import SKIPPING
 
 CALLS = 10_000
 LIMIT = 6
