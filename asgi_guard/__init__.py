@@ -7,6 +7,7 @@ from asgi_guard.breaker.snapshot import BreakerSnapshot
 from asgi_guard.breaker.states import BreakerState, Cause, Outcome, Transition
 from asgi_guard.concurrency.guard import ConcurrencyLimit
 from asgi_guard.concurrency.permits import Permits, PermitsSnapshot
+from asgi_guard.downstream.reconnect import reconnecting
 from asgi_guard.errors import (
     CallTimeout,
     CircuitOpen,
@@ -14,6 +15,7 @@ from asgi_guard.errors import (
     ConfigurationError,
     GuardError,
     QuotaExceeded,
+    ReconnectStopped,
     Rejected,
     StoreUnavailable,
 )
@@ -60,6 +62,7 @@ __all__ = [
     "QuotaExceeded",
     "RateLimit",
     "RateLimiter",
+    "ReconnectStopped",
     "Rejected",
     "Rule",
     "Store",
@@ -73,5 +76,6 @@ __all__ = [
     "header",
     "path",
     "rate_limited",
+    "reconnecting",
     "user",
 ]

@@ -144,5 +144,18 @@ class CallTimeout(GuardError, TimeoutError):  # noqa: N818 - it says what happen
     """A call to a downstream took longer than its breaker gives it."""
 
 
+class ReconnectStopped(GuardError):  # noqa: N818 - it says what happened
+    """Nobody dials a lost connection again; the `__cause__` is the error of the last dial.
+
+    Args:
+        message: Why not.
+        code: The status of the handshake, or the close code, that it ended with; default None.
+    """
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class StoreUnavailable(GuardError):  # noqa: N818 - it says what happened, and is no mistake
     """A store of counters gave no answer, or not in time; its `__cause__` says why."""

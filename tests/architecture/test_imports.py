@@ -37,6 +37,7 @@ PURE = {
     "breaker.thresholds",
     "breaker.trials",
     "breaker.window",
+    "downstream.backoff",
     "pools.snapshot",
     "rate_limit.algorithms",
     "rate_limit.decision",
