@@ -2,6 +2,7 @@
 
 GuardError
 ├── ConfigurationError      a setting is wrong; raised when the object is made, never later
+├── ReconnectStopped        a lost connection is not dialled again
 └── Rejected                a guard refused; at the HTTP edge it is answered, in code it is raised
     ├── QuotaExceeded           429: this caller is over its quota
     ├── ConcurrencyExceeded     503: no permit was free in time
@@ -16,6 +17,7 @@ __all__ = [
     "ConfigurationError",
     "GuardError",
     "QuotaExceeded",
+    "ReconnectStopped",
     "Rejected",
 ]
 

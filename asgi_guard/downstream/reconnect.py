@@ -49,8 +49,8 @@ def reconnecting(
     dialled after a back-off. An error without a status is what the breaker takes it for; one that
     it ignores is raised. `Retry-After` opens the breaker for so long.
 
-    It is an async generator: leave the loop by cancellation or with `contextlib.aclosing`, and the
-    connection is closed; a dial that is cancelled gives its trial back.
+    It is an async generator: with `contextlib.aclosing` round it the connection is closed when the
+    loop is left, and otherwise soon after. A dial that is cancelled gives its trial back.
 
     Args:
         connect: A plain function that returns an async context manager of a connection, such as

@@ -87,11 +87,13 @@ async def test_a_killed_server_is_found_again_without_a_stampede(
         return connect(server.url("hold"), proxy=None)
 
     async def live(number: int) -> None:
-        async for socket in reconnecting(dial, guard, backoff=0.5, min_uptime=UPTIME):
-            while await echo(socket):
-                alive.add(number)
-                await asyncio.sleep(0.02)
-            alive.discard(number)
+        every = reconnecting(dial, guard, backoff=0.5, min_uptime=UPTIME)
+        async with aclosing(every) as connections:
+            async for socket in connections:
+                while await echo(socket):
+                    alive.add(number)
+                    await asyncio.sleep(0.02)
+                alive.discard(number)
 
     clients = [asyncio.create_task(live(number)) for number in range(CLIENTS)]
     try:
