@@ -3,6 +3,7 @@
 from asgi_guard.breaker.attempt import Attempt
 from asgi_guard.breaker.breaker import CircuitBreaker
 from asgi_guard.breaker.guard import Breakers
+from asgi_guard.breaker.shared import SharedBreakers
 from asgi_guard.breaker.snapshot import BreakerSnapshot
 from asgi_guard.breaker.states import BreakerState, Cause, Outcome, Transition
 from asgi_guard.concurrency.guard import ConcurrencyLimit
@@ -65,6 +66,7 @@ __all__ = [
     "ReconnectStopped",
     "Rejected",
     "Rule",
+    "SharedBreakers",
     "Store",
     "StoreUnavailable",
     "Switch",

@@ -31,6 +31,8 @@ READERS = {"health", "metrics"}
 PURE = {
     "breaker.machine",
     "breaker.opening",
+    "breaker.shared_machine",
+    "breaker.shared_trials",
     "breaker.slow",
     "breaker.states",
     "breaker.statuses",
@@ -52,7 +54,7 @@ THIRD_PARTY = {
         "rate_limit.quota",
     },
     "prometheus_client": READERS,
-    "redis": {"rate_limit.redis", "rate_limit.redis_client"},
+    "redis": {"breaker.redis", "rate_limit.redis", "rate_limit.redis_client"},
     "sqlalchemy": {"pools.sqlalchemy", "health.sqlalchemy"},
     "starlette": SHARED | READERS,
 }
