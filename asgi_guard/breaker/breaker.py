@@ -87,7 +87,7 @@ class CircuitBreaker(Controls, Blocks):
         initial_state: `BreakerState.CLOSED` (the default), `METRICS_ONLY` to tell when it would
             trip and refuse nothing, `DISABLED` or `FORCED_OPEN`.
         shared: The URL of a Redis or Valkey where breakers of this name in other processes meet, so
-            that all open together and one makes the trials; or a `SharedBreakers`. Default None.
+            that all open together and one makes the trials; or a `SharedBreakers`; default None.
         clock: A callable returning seconds that never run backwards; default `time.monotonic`.
 
     Attributes:

@@ -17,6 +17,7 @@ from asgi_guard import (
     Metrics,
     RateLimit,
     Rule,
+    SharedBreakers,
     TrustedProxies,
     reconnecting,
 )
@@ -28,7 +29,7 @@ GUARD_PAGES: dict[str, list[Callable[..., Any]]] = {
     "guard.md": [Guard],
     "rate-limit.md": [RateLimit, Rule],
     "concurrency-limit.md": [ConcurrencyLimit],
-    "circuit-breaker.md": [CircuitBreaker],
+    "circuit-breaker.md": [CircuitBreaker, SharedBreakers],
     "reconnecting.md": [reconnecting],
     "metrics.md": [Metrics],
     "health.md": [Health, Check],
