@@ -62,7 +62,11 @@ class Meeting:
         self._channel = f"{prefix}:breakers"
 
     async def messages(self) -> AsyncGenerator[Message | None, None]:
-        """Yield None once it listens, and then what other processes say, until the line is lost."""
+        """Yield None once it listens, and then what other processes say.
+
+        Raises:
+            Exception: Whatever redis-py raises when the line is lost; it does not end otherwise.
+        """
         async with self._client.pubsub() as listening:
             async with asyncio.timeout(_ANSWER):
                 await listening.subscribe(self._channel)

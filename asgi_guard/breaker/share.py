@@ -13,8 +13,6 @@ from asgi_guard.breaker.states import BreakerState, Cause, Transition
 Word: TypeAlias = Literal["look", "ask", "trial", "open", "close"]
 """What a process wants to know or to say."""
 
-_OWN_CAUSES = frozenset(Cause) - {Cause.SHARED, Cause.MANUAL}
-
 
 @dataclass(frozen=True, slots=True)
 class Note:
@@ -116,7 +114,7 @@ class Share:
         self._post(Note(self, wish, self._lease, self._machine.generation))
 
     def _heard(self, name: str, transition: Transition) -> None:
-        if name != self.name or transition.cause not in _OWN_CAUSES:
+        if name != self.name or transition.cause is Cause.SHARED:
             return
         if transition.after is BreakerState.OPEN:
             self._post(Note(self, "open", transition.open_for or 0.0))

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -53,6 +54,7 @@ class SharedBreakers:
         self._lock = threading.Lock()
         self._speaker: Speaker | None = None
         self._is_connected = False
+        self._was_out = False
 
     @staticmethod
     def at(url: str) -> "SharedBreakers":
@@ -95,29 +97,35 @@ class SharedBreakers:
                 self._speaker = Speaker(self._serve, "asgi_guard-shared-breakers")
 
     async def _serve(self, ready: asyncio.Event) -> None:
-        meeting = self._meet()
-        try:
-            await asyncio.gather(self._listen(meeting), self._speak(meeting, ready))
-        finally:
-            await meeting.aclose()
-
-    async def _listen(self, meeting: "Meeting") -> None:
         wait = _FIRST_WAIT
         while True:
+            meeting = self._meet()
             try:
-                async for message in meeting.messages():
-                    if message is None:
-                        wait = _FIRST_WAIT
-                        self._connect(is_connected=True)
-                    else:
-                        self._hear(message)
-            except Exception as error:  # noqa: BLE001 - whatever it is, nobody is heard
-                if self._is_connected or wait == _FIRST_WAIT:
-                    _log.warning("shared breakers: Redis is out: %s", type(error).__name__)
+                # Either of them fails: then both begin anew, and look up what was missed.
+                async with asyncio.TaskGroup() as both:
+                    both.create_task(self._listen(meeting))
+                    both.create_task(self._speak(meeting, ready))
+            except* Exception as errors:  # noqa: BLE001 - whatever it is, nobody is heard
+                if not self._was_out:
+                    kinds = sorted({type(each).__name__ for each in errors.exceptions})
+                    _log.warning("shared breakers: Redis is out: %s", ", ".join(kinds))
+                self._was_out = True
             finally:
+                wait = _FIRST_WAIT if self._is_connected else min(2 * wait, _LAST_WAIT)
                 self._connect(is_connected=False)
+                await meeting.aclose()
             await asyncio.sleep(wait)
-            wait = min(2 * wait, _LAST_WAIT)
+
+    async def _listen(self, meeting: "Meeting") -> None:
+        async with aclosing(meeting.messages()) as messages:
+            async for message in messages:
+                if message is None:
+                    if self._was_out:
+                        _log.warning("shared breakers: Redis is back")
+                    self._was_out = False
+                    self._connect(is_connected=True)
+                else:
+                    self._hear(message)
 
     async def _speak(self, meeting: "Meeting", ready: asyncio.Event) -> None:
         while True:
@@ -125,14 +133,8 @@ class SharedBreakers:
             ready.clear()
             while self._notes:
                 note = self._notes.popleft()
-                if not self._is_connected:
-                    continue  # what still holds when it is will be told then
-                try:
+                if self._is_connected:  # or else: what still holds when it is will be told then
                     await self._say(meeting, note)
-                except Exception:  # noqa: BLE001 - each process goes by itself meanwhile
-                    if note.word == "open":
-                        self._notes.append(note)  # for as long as it is
-                    await asyncio.sleep(_FIRST_WAIT)
 
     async def _say(self, meeting: "Meeting", note: Note) -> None:
         seconds = note.seconds

@@ -116,6 +116,31 @@ def test_they_open_together_and_recover_together(redis_server: RedisServer) -> N
     assert sorted(late)[len(late) // 2] < PROMISED
 
 
+def test_what_is_heard_is_not_said_again(server: RedisServer) -> None:
+    """One trip is one message, however many hear it."""
+    with processes(server.url, 4, open_for=60.0) as breakers:
+        connected(breakers)
+        server.clear()
+        trip(breakers[0])
+        until(lambda: states(breakers) == {OPEN})
+        time.sleep(0.1)
+        assert server.calls("publish") == 1
+
+
+def test_redis_is_missed_once(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    """One line when it is gone, however often it is tried, and one when it is back."""
+    with proxy_in_thread(server.port) as proxy:
+        with processes(f"redis://{HOST}:{proxy.port}", 1) as breakers:
+            connected(breakers)
+            proxy.refuse()
+            time.sleep(0.8)
+            proxy.start()
+            connected(breakers)
+        lines = [each for each in caplog.messages if each.startswith("shared breakers")]
+    assert [line.split(":")[1] for line in lines] == [" Redis is out", " Redis is back"]
+    assert "redis://" not in caplog.text
+
+
 def test_closed_breakers_say_nothing(server: RedisServer) -> None:
     """Not one command, however many calls succeed and fail."""
     with processes(server.url, 2, consecutive_failures=None, min_calls=10_000) as breakers:
@@ -150,6 +175,10 @@ def test_one_process_makes_the_trials(server: RedisServer) -> None:
         assert min(refused) > 0
         admitted[0].failure()
         until(lambda: states(breakers) == {OPEN})
+        until(lambda: states(breakers) == {HALF_OPEN})
+        others = [each for each in breakers if each.snapshot().failure == 0]
+        assert len(others) >= 2
+        assert trial(others) in others, "whose lease it was is over"
 
 
 def test_the_lease_of_a_dead_process_ends(server: RedisServer) -> None:
@@ -163,6 +192,21 @@ def test_the_lease_of_a_dead_process_ends(server: RedisServer) -> None:
         assert trial(breakers[1:]) is breakers[1]
         assert 0.5 < time.monotonic() - began < 3
         until(lambda: states(breakers) == {CLOSED})
+
+
+def test_a_lease_that_is_not_used_ends(server: RedisServer) -> None:
+    """Who asked once, and has no more calls, holds nobody up for longer."""
+    with processes(server.url, 2, trial_lease=1.0, open_for=0.2) as breakers:
+        connected(breakers)
+        trip(breakers[0])
+        until(lambda: states(breakers) == {HALF_OPEN})
+        assert breakers[0].try_acquire() is None
+        time.sleep(0.2)  # it has the lease now
+        assert breakers[1].try_acquire() is None
+        time.sleep(0.2)
+        assert breakers[1].try_acquire() is None
+        assert 0.1 < (breakers[1].retry_after or 0) <= 0.2, "no longer than open_for"
+        assert trial(breakers[1:]) is breakers[1]
 
 
 def test_who_comes_late_learns_of_it(server: RedisServer) -> None:
@@ -205,9 +249,12 @@ def test_prefixes_and_names_keep_them_apart(server: RedisServer) -> None:
         child, twin = family.for_key("a"), first.for_key("a")
         for each in (child, twin):
             succeed(each)
+        connected([child, twin])
+        first.close()
         trip(child)
         until(lambda: twin.state is OPEN)
-        assert (family.state, family.for_key("b").state) == (CLOSED, CLOSED)
+        time.sleep(0.1)
+        assert (family.state, first.state, family.for_key("b").state) == (CLOSED, CLOSED, CLOSED)
 
 
 @pytest.mark.parametrize("fault", ["refused", "silent", "frozen", "never there"])
@@ -247,7 +294,7 @@ def test_without_redis_each_goes_by_itself(server: RedisServer, fault: str) -> N
         timed(attempts[0].success)
         assert first.state is CLOSED
         timed(lambda: first.throttle(30.0))
-        time.sleep(1.5)  # longer than an answer is waited for
+        until(lambda: not any(each._share._trials.is_connected for each in breakers[:1]))
         if fault != "never there":
             if fault == "refused":
                 proxy.start()
