@@ -59,7 +59,9 @@ class Meeting:
         self._client = Redis.from_url(url, **settings)
         self._me = uuid4().hex
         self._keys = f"{prefix}:breaker:"
-        self._channel = f"{prefix}:breakers"
+        # Keys belong to a database, and channels to the whole server.
+        database = self._client.connection_pool.connection_kwargs.get("db") or 0
+        self._channel = f"{prefix}:breakers:{database}"
 
     async def messages(self) -> AsyncGenerator[Message | None, None]:
         """Yield None once it listens, and then what other processes say.

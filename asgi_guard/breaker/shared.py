@@ -66,7 +66,7 @@ class SharedBreakers:
             return known
 
     def close(self) -> None:
-        """End the thread; from now on each breaker goes by what it sees itself."""
+        """End the thread, and wait for that; from now on each breaker goes by what it sees."""
         with self._lock:
             speaker, self._speaker = self._speaker, None
         if speaker is not None:

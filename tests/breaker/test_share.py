@@ -1,4 +1,4 @@
-"""What one breaker says to other processes, and learns from them; on a clock that is an argument."""
+"""What one breaker says to other processes, and learns from them, on a clock of the test."""
 
 import pytest
 

@@ -230,25 +230,28 @@ def test_who_comes_late_learns_of_it(server: RedisServer) -> None:
 
 
 def test_prefixes_and_names_keep_them_apart(server: RedisServer) -> None:
-    """Breakers of another name or prefix, and children of other keys, know nothing of it."""
+    """Breakers of another name, prefix or database, and children of other keys, hear nothing."""
     with processes(server.url, 1) as (first,), ExitStack() as stack:
         apart = SharedBreakers(server.url, prefix="staging")
         other = SharedBreakers(server.url)
-        stack.callback(apart.close)
-        stack.callback(other.close)
+        second = SharedBreakers(f"{server.url}/1")
+        for each in (apart, other, second):
+            stack.callback(each.close)
         away = CircuitBreaker(first.name, shared=apart)
+        beside = CircuitBreaker(first.name, shared=second)
         named = CircuitBreaker(f"{first.name} 2", shared=other)
         family = CircuitBreaker(first.name, shared=other, consecutive_failures=3)
-        for each in (away, named, family):
-            succeed(each)
-        connected([first, away, named, family])
+        strangers = [away, beside, named]
+        for breaker in (*strangers, family):
+            succeed(breaker)
+        connected([first, *strangers, family])
         trip(first)
         until(lambda: family.state is OPEN)
         family.close()
-        assert (away.state, named.state) == (CLOSED, CLOSED)
+        assert states(strangers) == {CLOSED}
         child, twin = family.for_key("a"), first.for_key("a")
-        for each in (child, twin):
-            succeed(each)
+        for breaker in (child, twin):
+            succeed(breaker)
         connected([child, twin])
         first.close()
         trip(child)
