@@ -33,9 +33,9 @@ class Note:
     written: float = field(default_factory=time.monotonic)
 
     @property
-    def age(self) -> float:
-        """Seconds since it was written."""
-        return time.monotonic() - self.written
+    def left(self) -> float:
+        """Seconds for which it still holds."""
+        return self.seconds - (time.monotonic() - self.written)
 
 
 class Share:

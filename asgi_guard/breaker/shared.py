@@ -4,7 +4,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _URLS = "a URL of Redis or Valkey that begins with redis://, rediss:// or unix://"
 _MOST_NOTES = 4096
-_STALE = 1.0  # seconds after which a wish is of no use
 _FIRST_WAIT = 0.1  # seconds before it connects again
 _LAST_WAIT = 1.0
 _log = logging.getLogger("asgi_guard.breaker")
@@ -113,7 +112,8 @@ class SharedBreakers:
             finally:
                 wait = _FIRST_WAIT if self._is_connected else min(2 * wait, _LAST_WAIT)
                 self._connect(is_connected=False)
-                await meeting.aclose()
+                with suppress(Exception):  # of closing what is lost
+                    await meeting.aclose()
             await asyncio.sleep(wait)
 
     async def _listen(self, meeting: "Meeting") -> None:
@@ -137,12 +137,8 @@ class SharedBreakers:
                     await self._say(meeting, note)
 
     async def _say(self, meeting: "Meeting", note: Note) -> None:
-        seconds = note.seconds
-        if note.word == "open":
-            seconds -= note.age
-            if seconds <= 0:
-                return
-        elif note.age > _STALE:
+        seconds = note.left if note.word == "open" else note.seconds
+        if note.word == "open" and seconds <= 0:
             return
         answer = await meeting.say(note.word, note.share.name, seconds)
         if note.word == "ask":

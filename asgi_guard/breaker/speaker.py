@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 _PARTING = 2.0  # seconds
+_AGAIN = 0.05
 
 
 class Speaker:
@@ -47,5 +48,6 @@ class Speaker:
     async def _until_stopped(self) -> None:
         serving = asyncio.ensure_future(self._serve(self._ready))
         await self._stopping.wait()
-        serving.cancel()
-        await asyncio.wait([serving])
+        while not serving.done():
+            serving.cancel()  # again, where it is lost: a task group that fails just then loses it
+            await asyncio.wait([serving], timeout=_AGAIN)

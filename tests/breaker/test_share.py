@@ -1,5 +1,7 @@
 """What one breaker says to other processes, and learns from them, on a clock of the test."""
 
+import time
+
 import pytest
 
 from asgi_guard.breaker.core import Core
@@ -107,6 +109,12 @@ def test_what_still_holds_is_told_again(cause: Cause) -> None:
     process.clock.advance(6.0)
     process.share.retell()
     assert process.said == [("open", 8.0), ("open", 6.0)]
+
+
+def test_a_note_holds_for_what_is_left() -> None:
+    """However long it lay there."""
+    note = Note(Process().share, "open", 5.0, written=time.monotonic() - 2.0)
+    assert 2.5 < note.left <= 3.0
 
 
 def test_hands_do_not_reach_other_processes() -> None:

@@ -209,6 +209,22 @@ def test_a_lease_that_is_not_used_ends(server: RedisServer) -> None:
         assert trial(breakers[1:]) is breakers[1]
 
 
+def test_a_trial_is_told_to_who_had_the_lease_before(server: RedisServer) -> None:
+    """A lease that was never used is good until somebody else tries, and no longer."""
+    with processes(server.url, 2, trial_lease=1.0, open_for=0.2) as breakers:
+        connected(breakers)
+        trip(breakers[0])
+        until(lambda: states(breakers) == {HALF_OPEN})
+        assert breakers[0].try_acquire() is None
+        time.sleep(1.2)  # it had the lease
+        under_way = until(breakers[1].try_acquire, pause=0.005)
+        assert under_way is not None
+        time.sleep(0.1)
+        assert breakers[0].try_acquire() is None
+        under_way.success()
+        until(lambda: states(breakers) == {CLOSED})
+
+
 def test_who_comes_late_learns_of_it(server: RedisServer) -> None:
     """From the server, which keeps it for no shorter than it is open."""
     with processes(server.url, 1, open_for=60.0) as (first,):
@@ -371,8 +387,21 @@ def test_one_url_is_one_thread() -> None:
     for each in made:
         succeed(each)
     assert threading.active_count() == before + 1
+    began = time.monotonic()
     SharedBreakers.at(url).close()
+    assert time.monotonic() - began < 1.0
     assert threading.active_count() == before
+
+
+def test_closing_is_never_lost() -> None:
+    """Not even when the line is lost at that very moment."""
+    for wait in range(40):
+        shared = SharedBreakers(f"redis://{HOST}:{free_port()}")
+        shared.begin()
+        time.sleep(wait * 0.0005)
+        began = time.monotonic()
+        shared.close()
+        assert time.monotonic() - began < 1.0
 
 
 @pytest.mark.parametrize(
