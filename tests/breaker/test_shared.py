@@ -393,17 +393,6 @@ def test_one_url_is_one_thread() -> None:
     assert threading.active_count() == before
 
 
-def test_closing_is_never_lost() -> None:
-    """Not even when the line is lost at that very moment."""
-    for wait in range(40):
-        shared = SharedBreakers(f"redis://{HOST}:{free_port()}")
-        shared.begin()
-        time.sleep(wait * 0.0005)
-        began = time.monotonic()
-        shared.close()
-        assert time.monotonic() - began < 1.0
-
-
 @pytest.mark.parametrize(
     "wrong", ["localhost", "http://localhost", "redis+cluster://localhost:7000", "", 5, True]
 )
