@@ -1,1 +1,1 @@
-"""Downstream: what is called, kept from being called too much, and found again when it is back."""
+"""Downstreams: the clients that an app calls others with, and the breakers they obey."""

@@ -33,15 +33,15 @@ def test_a_cancellation_that_is_lost_is_repeated() -> None:
 
     async def serve(ready: asyncio.Event) -> None:
         nonlocal cancelled
-        try:
-            await asyncio.sleep(60)
-        except asyncio.CancelledError:
-            cancelled += 1
-        await asyncio.sleep(60)
+        while cancelled < 3:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                cancelled += 1
 
     speaker = Speaker(serve, "test")
     time.sleep(0.05)
     began = time.monotonic()
     speaker.stop()
     assert time.monotonic() - began < 1.0
-    assert cancelled == 1
+    assert cancelled == 3

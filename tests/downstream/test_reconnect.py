@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, suppress
 from functools import partial
 from typing import Any
 
+import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -18,8 +19,8 @@ from asgi_guard import (
     ReconnectStopped,
     reconnecting,
 )
-from tests.downstream.conftest import SocketServer
-from tests.processes import HOST, free_port
+from tests.downstream.sockets import SocketServer
+from tests.processes import HOST, Children, free_port
 
 CLIENTS = 20
 UPTIME = 0.3  # seconds
@@ -32,10 +33,19 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
     return "asyncio", {"use_uvloop": request.param == "uvloop"}
 
 
-@pytest.fixture
-def server(shared_socket_server: SocketServer) -> SocketServer:
+@pytest.fixture(scope="module")
+def server(children: Children) -> Iterator[SocketServer]:
     """Return the server of all tests that do not kill it."""
-    return shared_socket_server
+    with httpx.Client(trust_env=False, timeout=20) as http:
+        yield SocketServer(children, http)
+
+
+@pytest.fixture
+def mortal_server(children: Children, http: httpx.Client) -> Iterator[SocketServer]:
+    """Return a server of the test's own."""
+    server = SocketServer(children, http)
+    yield server
+    server.child.stop()
 
 
 def breaker(**more: Any) -> CircuitBreaker:

@@ -1,10 +1,8 @@
 """The websockets server that clients dial."""
 
-from collections.abc import Iterator
 from itertools import count
 
 import httpx
-import pytest
 
 from tests.processes import HOST, Child, Children, free_port
 
@@ -51,18 +49,3 @@ class SocketServer:
             self.port,
             ready=lambda: self._ask("most"),
         )
-
-
-@pytest.fixture(scope="session")
-def shared_socket_server(children: Children) -> Iterator[SocketServer]:
-    """Return the server of all tests that do not kill it."""
-    with httpx.Client(trust_env=False, timeout=20) as http:
-        yield SocketServer(children, http)
-
-
-@pytest.fixture
-def mortal_server(children: Children, http: httpx.Client) -> Iterator[SocketServer]:
-    """Return a server of the test's own."""
-    server = SocketServer(children, http)
-    yield server
-    server.child.stop()
