@@ -3,6 +3,7 @@
 from asgi_guard.breaker.attempt import Attempt
 from asgi_guard.breaker.breaker import CircuitBreaker
 from asgi_guard.breaker.guard import Breakers
+from asgi_guard.breaker.shared import SharedBreakers
 from asgi_guard.breaker.snapshot import BreakerSnapshot
 from asgi_guard.breaker.states import BreakerState, Cause, Outcome, Transition
 from asgi_guard.concurrency.guard import ConcurrencyLimit
@@ -10,6 +11,7 @@ from asgi_guard.concurrency.permits import Permits, PermitsSnapshot
 from asgi_guard.downstream.answer import Answer
 from asgi_guard.downstream.downstream import Downstream
 from asgi_guard.downstream.priority import Priority
+from asgi_guard.downstream.reconnect import reconnecting
 from asgi_guard.downstream.slot import Slot
 from asgi_guard.downstream.snapshot import DownstreamSnapshot
 from asgi_guard.errors import (
@@ -20,6 +22,7 @@ from asgi_guard.errors import (
     DownstreamBusy,
     GuardError,
     QuotaExceeded,
+    ReconnectStopped,
     Rejected,
     StoreUnavailable,
 )
@@ -74,8 +77,10 @@ __all__ = [
     "QuotaExceeded",
     "RateLimit",
     "RateLimiter",
+    "ReconnectStopped",
     "Rejected",
     "Rule",
+    "SharedBreakers",
     "Slot",
     "Store",
     "StoreUnavailable",
@@ -89,5 +94,6 @@ __all__ = [
     "header",
     "path",
     "rate_limited",
+    "reconnecting",
     "user",
 ]

@@ -2,6 +2,7 @@
 
 GuardError
 ├── ConfigurationError      a setting is wrong; raised when the object is made, never later
+├── ReconnectStopped        a lost connection is not dialled again
 └── Rejected                a guard refused; at the HTTP edge it is answered, in code it is raised
     ├── QuotaExceeded           429: this caller is over its quota
     ├── ConcurrencyExceeded     503: no permit was free in time
@@ -18,6 +19,7 @@ __all__ = [
     "DownstreamBusy",
     "GuardError",
     "QuotaExceeded",
+    "ReconnectStopped",
     "Rejected",
 ]
 
@@ -166,6 +168,19 @@ class DownstreamBusy(Rejected):
 
 class CallTimeout(GuardError, TimeoutError):  # noqa: N818 - it says what happened
     """A call to a downstream took longer than its breaker gives it."""
+
+
+class ReconnectStopped(GuardError):  # noqa: N818 - it says what happened
+    """Nobody dials a lost connection again; the `__cause__` is the error of the last dial.
+
+    Args:
+        message: Why not.
+        code: The status of the handshake, or the close code, that it ended with; default None.
+    """
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class StoreUnavailable(GuardError):  # noqa: N818 - it says what happened, and is no mistake

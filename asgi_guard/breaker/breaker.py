@@ -19,6 +19,8 @@ from asgi_guard.breaker.opening import Luck
 from asgi_guard.breaker.outcome import Classify, ErrorTypes
 from asgi_guard.breaker.registration import Registration
 from asgi_guard.breaker.settings import Settings
+from asgi_guard.breaker.shared import SharedBreakers
+from asgi_guard.breaker.shared_machine import SharedMachine
 from asgi_guard.breaker.snapshot import BreakerSnapshot, snapshot_of
 from asgi_guard.breaker.states import BreakerState, Outcome
 from asgi_guard.errors import CircuitOpen
@@ -86,6 +88,8 @@ class CircuitBreaker(Controls, Blocks):
         max_keys: Children that `for_key()` keeps, from 1 up; default 1024.
         initial_state: `BreakerState.CLOSED` (the default), `METRICS_ONLY` to tell when it would
             trip and refuse nothing, `DISABLED` or `FORCED_OPEN`.
+        shared: The URL of a Redis or Valkey where breakers of this name in other processes meet, so
+            that all open together and one makes the trials; or a `SharedBreakers`; default None.
         clock: A callable returning seconds that never run backwards; default `time.monotonic`.
 
     Attributes:
@@ -128,12 +132,13 @@ class CircuitBreaker(Controls, Blocks):
         critical: bool = False,
         max_keys: int = 1024,
         initial_state: BreakerState = BreakerState.CLOSED,
+        shared: str | SharedBreakers | None = None,
         clock: Clock = monotonic,
     ) -> None:
         given = {key: value for key, value in locals().items() if key != "self"}
         self._begin(Settings(**given), random.random)
         self.registration: Registration = Registration(name)
-        self.core.first_use = self.registration
+        self.core.first_uses += (self.registration,)
 
     def _begin(self, settings: Settings, luck: Luck) -> None:
         self._settings = settings
@@ -145,10 +150,12 @@ class CircuitBreaker(Controls, Blocks):
         self.call_timeout: float | None = settings.call_timeout
         self.fallback: Fallback | None = settings.made_fallback()
         self.judges_results: bool = self._classifier.judges_results
-        machine = Machine(
-            settings.thresholds(), luck, settings.initial_state, float(settings.clock())
-        )
+        sharing, limits = settings.sharing(), settings.thresholds()
+        kind = Machine if sharing is None else SharedMachine
+        machine = kind(limits, luck, settings.initial_state, float(settings.clock()))
         self.core: Core = Core(settings.name, machine, settings.clock, settings.retry_after_max)
+        if sharing is not None and isinstance(machine, SharedMachine):
+            self._share = sharing.join(self.core, machine, limits.max_trials, limits.trial_lease)
         self._children: Children = Children(settings.max_keys, CircuitBreaker._child)
 
     def __repr__(self) -> str:
@@ -264,7 +271,7 @@ class CircuitBreaker(Controls, Blocks):
         child = object.__new__(CircuitBreaker)
         child._begin(replace(self._settings, name=name), self._luck)
         child.fallback = self.fallback
-        child.core.listeners = self.core.listeners
+        child.core.listeners += self.core.listeners
         child.registration = self.registration
-        child.core.first_use = self.registration
+        child.core.first_uses += (self.registration,)
         return child

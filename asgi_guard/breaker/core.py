@@ -40,14 +40,14 @@ class Core:
         not_permitted: Calls that were refused so far.
         listeners: Who is told of transitions.
         last_failure: The type of the error that the last failed call ended with; "" before one has.
-        first_use: What to call before the first call is admitted.
+        first_uses: What to call before the first call is admitted.
         retry_after_max: That number of seconds.
     """
 
     __slots__ = (
         "clock",
         "failure",
-        "first_use",
+        "first_uses",
         "ignored",
         "last_failure",
         "listeners",
@@ -70,7 +70,7 @@ class Core:
         self.not_permitted: int = 0
         self.listeners: tuple[Listener, ...] = ()
         self.last_failure: str = ""
-        self.first_use: Callable[[], None] | None = None
+        self.first_uses: tuple[Callable[[], None], ...] = ()
         self.retry_after_max: float = retry_after_max
 
     def admit(self) -> Stamp:
@@ -84,10 +84,11 @@ class Core:
         generation = machine.generation
         if machine.admits_unasked:
             return generation
-        first_use = self.first_use
-        if first_use is not None:
-            self.first_use = None
-            first_use()
+        first_uses = self.first_uses
+        if first_uses:
+            self.first_uses = ()
+            for first_use in first_uses:
+                first_use()
         with self.lock:
             admitted = machine.admit(self.clock())
             if isinstance(admitted, Refused):

@@ -14,6 +14,7 @@ from asgi_guard._checks import (
 from asgi_guard._clock import Clock
 from asgi_guard.breaker.fallback import FALLBACKS_ON, NO_FALLBACK, Fallback, FallbackOn
 from asgi_guard.breaker.outcome import Classifier, Classify, ErrorTypes
+from asgi_guard.breaker.shared import SharedBreakers
 from asgi_guard.breaker.states import BreakerState
 from asgi_guard.breaker.thresholds import Thresholds
 from asgi_guard.errors import ConfigurationError
@@ -55,6 +56,7 @@ class Settings:
     critical: bool
     max_keys: int
     initial_state: BreakerState
+    shared: str | SharedBreakers | None
     clock: Clock
 
     def __post_init__(self) -> None:
@@ -82,6 +84,7 @@ class Settings:
                 f"one of {', '.join(map(repr, FALLBACKS_ON))}",
             )
         self.classifier()
+        self.sharing()
 
     def _check_tripping(self) -> None:
         if self.consecutive_failures is not None:
@@ -126,6 +129,16 @@ class Settings:
     def classifier(self) -> Classifier:
         """Return what tells outcomes."""
         return Classifier(self.fail_on, self.ignore, self.classify)
+
+    def sharing(self) -> SharedBreakers | None:
+        """Return what joins it to other processes; None where nothing does."""
+        if self.shared is None or isinstance(self.shared, SharedBreakers):
+            return self.shared
+        if not isinstance(self.shared, str):
+            raise ConfigurationError(
+                "CircuitBreaker.shared", self.shared, "a URL such as 'redis://localhost', or None"
+            )
+        return SharedBreakers.at(self.shared)
 
     def thresholds(self) -> Thresholds:
         """Return when it trips and recovers."""

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,22 @@ from asgi_guard import (
     Metrics,
     RateLimit,
     Rule,
+    SharedBreakers,
     Swappable,
     TrustedProxies,
+    reconnecting,
 )
 from asgi_guard.metrics import catalogue
 from tests.docs.pages import PAGES, ROOT, anchors, links
 
 REFERENCE = ROOT / "docs" / "reference"
-GUARD_PAGES: dict[str, list[type[Any]]] = {
+GUARD_PAGES: dict[str, list[Callable[..., Any]]] = {
     "guard.md": [Guard, Swappable],
     "rate-limit.md": [RateLimit, Rule, Ban],
     "concurrency-limit.md": [ConcurrencyLimit],
-    "circuit-breaker.md": [CircuitBreaker],
+    "circuit-breaker.md": [CircuitBreaker, SharedBreakers],
     "downstream.md": [Downstream],
+    "reconnecting.md": [reconnecting],
     "metrics.md": [Metrics],
     "health.md": [Health, Check],
     "pools.md": [],
@@ -89,7 +93,7 @@ def test_reference_pages_name_every_setting(name: str) -> None:
                 assert f"`{shown}`" in row[1], f"{kind.__name__}.{field}"
 
 
-def _settings(kind: type[Any]) -> dict[str, Any]:
+def _settings(kind: Callable[..., Any]) -> dict[str, Any]:
     signature = inspect.signature(kind)
     return {name: parameter.default for name, parameter in signature.parameters.items()}
 

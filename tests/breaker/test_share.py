@@ -1,0 +1,128 @@
+"""What one breaker says to other processes, and learns from them, on a clock of the test."""
+
+import time
+
+import pytest
+
+from asgi_guard.breaker.core import Core
+from asgi_guard.breaker.share import Note, Share
+from asgi_guard.breaker.shared_machine import SharedMachine
+from asgi_guard.breaker.states import BreakerState, Cause, Outcome
+from asgi_guard.breaker.thresholds import Thresholds
+from asgi_guard.errors import CircuitOpen
+from asgi_guard.testing import FakeClock
+
+
+class Process:
+    """A process with a breaker that trips on the first failure, and what it has said."""
+
+    def __init__(self, *, is_connected: bool = True) -> None:
+        self.clock = FakeClock()
+        machine = SharedMachine(
+            Thresholds(consecutive_failures=1, open_for=5.0, jitter=0.0, recover_after=1),
+            lambda: 0.0,
+        )
+        self.core = Core("payments", machine, self.clock, 300.0)
+        self.notes: list[Note] = []
+        self.share = Share(self.core, machine, 1, 30.0, self.notes.append)
+        self.share.connect(is_connected=is_connected)
+        self.notes.clear()
+
+    @property
+    def state(self) -> BreakerState:
+        """Its state."""
+        return self.core.machine.state(self.clock())
+
+    @property
+    def said(self) -> list[tuple[str, float]]:
+        """Return what it has said."""
+        return [(note.word, note.seconds) for note in self.notes]
+
+    def call(self, outcome: Outcome) -> None:
+        """Make a call."""
+        self.core.settle(self.core.admit(), outcome)
+
+    def asked(self) -> Note:
+        """Let a call be refused for want of the lease; return the question."""
+        with pytest.raises(CircuitOpen):
+            self.core.admit()
+        assert self.notes[-1].word == "ask"
+        return self.notes[-1]
+
+
+def test_a_trip_a_trial_and_a_recovery_are_told() -> None:
+    """Each with its length; nothing else is."""
+    process = Process()
+    for _ in range(5):
+        process.call(Outcome.SUCCESS)
+    assert not process.said
+    process.call(Outcome.FAILURE)
+    process.clock.advance(5.0)
+    process.share.learn_answer(process.asked(), 0)
+    process.call(Outcome.SUCCESS)
+    assert process.said == [("open", 5.0), ("ask", 30.0), ("trial", 30.0), ("close", 0.0)]
+    assert process.state is BreakerState.CLOSED
+
+
+def test_an_answer_to_an_earlier_era_is_none() -> None:
+    """Meanwhile somebody else may try."""
+    process = Process()
+    process.call(Outcome.FAILURE)
+    process.clock.advance(5.0)
+    question = process.asked()
+    process.share.learn_open(5.0)
+    process.clock.advance(5.0)
+    again = process.asked()
+    process.share.learn_answer(question, 0)
+    with pytest.raises(CircuitOpen):
+        process.core.admit()
+    process.share.learn_answer(again, 7.0)
+    process.clock.advance(4.0)
+    assert process.core.machine.retry_after(process.clock()) == 3.0
+
+
+def test_what_is_learnt_is_not_told() -> None:
+    """Opening, recovering and trials of others."""
+    process = Process()
+    process.share.learn_open(3.0)
+    assert process.core.machine.retry_after(process.clock()) == 3.0
+    process.share.learn_open(1.0)
+    assert process.core.machine.retry_after(process.clock()) == 3.0, "never for shorter"
+    process.share.learn_closed()
+    assert process.state is BreakerState.CLOSED
+    process.share.learn_closed()
+    process.share.learn_trial(3.0)
+    process.call(Outcome.SUCCESS)
+    assert not process.said
+    changes = process.core.machine.transitions
+    assert sum(changes.values()) == 2
+
+
+@pytest.mark.parametrize("cause", [Cause.RETRY_AFTER, Cause.FAILURE_RATE])
+def test_what_still_holds_is_told_again(cause: Cause) -> None:
+    """To those who were not there: for the time that remains."""
+    process = Process(is_connected=False)
+    process.share.retell()
+    process.core.open_for(8.0, cause, "")
+    process.clock.advance(2.0)
+    process.share.retell()
+    process.clock.advance(6.0)
+    process.share.retell()
+    assert process.said == [("open", 8.0), ("open", 6.0)]
+
+
+def test_a_note_holds_for_what_is_left() -> None:
+    """However long it lay there."""
+    note = Note(Process().share, "open", 5.0, written=time.monotonic() - 2.0)
+    assert 2.5 < note.left <= 3.0
+
+
+def test_hands_do_not_reach_other_processes() -> None:
+    """Whatever they do."""
+    process = Process()
+    for state in BreakerState:
+        if state not in {BreakerState.OPEN, BreakerState.HALF_OPEN}:
+            process.core.force(state)
+            process.share.learn_closed()
+            assert process.state is state
+    assert not process.said
