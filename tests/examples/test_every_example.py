@@ -21,4 +21,4 @@ def test_it_is_short_and_says_how_to_serve_it(file: Path) -> None:
 
 def test_all_examples_are_found() -> None:
     """The list above is not empty by mistake."""
-    assert len(_FILES) == 7
+    assert len(_FILES) == 8
