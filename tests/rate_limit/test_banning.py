@@ -386,3 +386,35 @@ def test_what_a_ban_does_not_go_with() -> None:
         Rule("9/hour", ban=10)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match=r"RateLimit\.on_excess.*ban="):
         RateLimit(messages=[Rule("9/hour", ban=Ban(1))], on_excess="delay")
+
+
+async def test_a_ban_is_told_also_where_another_rule_refuses_first() -> None:
+    """The longest wait counts: who comes back after it is admitted."""
+    limited = limited_by(
+        Rule("1 per 2 seconds", name="first"),
+        Rule("1 per 30 seconds", name="second", burst=1, path="/login", ban=Ban(1, lasts=1.0)),
+    )
+    both = [await get("/login").run(limited.app) for _ in range(3)]
+    assert [each.status for each in both] == [200, 429, 429]
+    assert [each.headers.get("retry-after") for each in both] == [None, "31", "31"]
+
+
+def test_bans_belong_to_the_name_of_the_rule_whatever_their_terms() -> None:
+    """Whoever makes them harder frees nobody, nor does a rule that was away for a moment."""
+    clock = FakeClock(0.0)
+    store = MemoryStore(clock=clock)
+    quota = Quota(1, 2.0)
+    counter = store.counter("login", quota, ban=Ban(1, lasts=300.0))
+    assert [counter.hit("ann", 1, clock())[0] for _ in range(2)] == [True, False]
+    clock.advance(10.0)
+    counter = store.counter("login", quota, ban=Ban(1, lasts=600.0, longest=600.0))
+    assert counter.hit("ann", 1, clock())[3] == pytest.approx(290.0)
+    del counter
+    clock.advance(10.0)
+    store.counter("other", quota)
+    counter = store.counter("login", quota, ban=Ban(1, lasts=600.0, longest=600.0))
+    assert counter.hit("ann", 1, clock())[3] == pytest.approx(280.0)
+    del counter
+    clock.advance(2000.0)
+    store.counter("another", quota)
+    assert "login" not in store._records

@@ -215,6 +215,22 @@ def test_there_are_so_many_leases_and_no_more(monkeypatch: pytest.MonkeyPatch) -
     assert leases.begin("rule", "d", 5, now + 2) == 5
 
 
+def test_units_come_back_to_a_lease_that_has_grown_or_was_cleared_away() -> None:
+    """Whoever is refused elsewhere meanwhile must not lose them."""
+    leases, now = Leases(), 100.0
+    assert leases.begin("rule", "ann", 5, now) == 5
+    leases.end("rule", "ann", Lease(None, 5, now + 60, 10, now), now)
+    used = leases.use("rule", "ann", 2, now)
+    assert used is not None
+    assert leases.begin("rule", "ann", 5, now) == 2
+    leases.end("rule", "ann", Lease(None, 2, now + 50, 8, now), now)
+    leases.put_back("rule", "ann", used, 2)
+    assert leases.give_back(now) == [(None, "ann", -7)]
+    leases.put_back("rule", "ann", used, 1)
+    assert leases.give_back(now + 49) == [(None, "ann", -8)]
+    assert leases.give_back(now + 49) == []
+
+
 async def test_who_finds_no_room_for_a_lease_does_without(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

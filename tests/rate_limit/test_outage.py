@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from asgi_guard import ConfigurationError, MemoryStore, RateLimit, Rule, StoreUnavailable
+from asgi_guard import ConfigurationError, MemoryStore, Quota, RateLimit, Rule, StoreUnavailable
 from asgi_guard.rate_limit.layer import RateLimitLayer
 from asgi_guard.rate_limit.rules.rule import OnStoreFailure
+from asgi_guard.rate_limit.stores.redis import RedisStore
 from asgi_guard.shell import Shell
 from tests.driver import Exchange, get, hello
 from tests.faults.proxy import FaultProxy
@@ -268,6 +269,40 @@ async def test_a_server_far_away_is_asked_once_it_is_connected(server: RedisServ
         assert answer.status == 200
         assert not app.is_out
         assert server.calls("evalsha")
+
+
+@pytest.mark.parametrize("turn", [0.008, 0.03])
+async def test_a_busy_loop_waits_for_no_silent_store_for_ever(
+    server: RedisServer, turn: float
+) -> None:
+    """Every timer is late there; what is put off again and again would never come."""
+    store = RedisStore(server.url)
+    counter = store.counter("busy", Quota(1000, 3600.0))
+    await store.hit([(counter, "ann", 1)])
+    with server.frozen():
+        asking = asyncio.ensure_future(store.hit([(counter, "ann", 1)], within=0.05))
+        for _ in range(100):
+            time.sleep(turn)  # noqa: ASYNC251 - as a handler that blocks does
+            await asyncio.sleep(0)
+            if asking.done():
+                break
+        with pytest.raises(StoreUnavailable, match="in time"):
+            await asking
+    await store.aclose()
+
+
+async def test_who_waits_longer_is_not_given_up_with_others(server: RedisServer) -> None:
+    """Limits of several patiences may share a store."""
+    store = RedisStore(server.url)
+    counter = store.counter("patient", Quota(1000, 3600.0))
+    await store.hit([(counter, "ann", 1)])
+    with server.frozen():
+        short = asyncio.ensure_future(store.hit([(counter, "ann", 1)], within=0.05))
+        long = asyncio.ensure_future(store.hit([(counter, "ann", 1)], within=5.0))
+        with pytest.raises(StoreUnavailable, match="in time"):
+            await short
+    assert (await long)[0].admitted
+    await store.aclose()
 
 
 @pytest.mark.parametrize("turns", range(3, 6))

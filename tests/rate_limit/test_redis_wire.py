@@ -200,6 +200,18 @@ async def test_what_is_no_answer_is_an_outage(redis_server: RedisServer, nonsens
         await store.aclose()
 
 
+async def test_an_answer_that_nobody_asked_for_is_an_outage(redis_server: RedisServer) -> None:
+    """The connection is left, since whatever follows would be another's."""
+    async with trickling(redis_server) as trickle:
+        store = RedisStore(f"redis://{HOST}:{trickle.port}")
+        assert await ask(store) == [99]
+        before = carrier(store)
+        before._read(ANSWER)
+        assert carrier(store) is None
+        assert await ask(store) == [98]
+        await store.aclose()
+
+
 async def test_one_decision_may_be_about_very_many_rules(redis_server: RedisServer) -> None:
     """More keys than a function of Lua may have arguments."""
     store = RedisStore(redis_server.url)

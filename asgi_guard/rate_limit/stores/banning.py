@@ -25,10 +25,14 @@ class Records:
     Args:
         ban: The terms.
         most: How many there may be.
+
+    Attributes:
+        ban: The terms.
     """
 
     def __init__(self, ban: Ban, most: int) -> None:
-        self._ban = ban
+        self.ban: Ban = ban
+        self._matter_until = 0.0
         self._most = most
         self._records: dict[str, Record] = {}
         self._ends: list[tuple[float, str]] = []  # a heap of when to look, each key once
@@ -48,18 +52,24 @@ class Records:
             self._make_room(now)
             if len(self._records) >= self._most:
                 return 0.0
-        record, lasts = after_refusal(self._ban, known, now)
+        record, lasts = after_refusal(self.ban, known, now)
         self._records[key] = record
+        end = matters_until(self.ban, record)
+        self._matter_until = max(self._matter_until, end)
         if known is None:
-            heappush(self._ends, (matters_until(self._ban, record), key))
+            heappush(self._ends, (end, key))
         return lasts
+
+    def are_spent(self, now: float) -> bool:
+        """Tell whether none of them matters any more."""
+        return now >= self._matter_until
 
     def _make_room(self, now: float) -> None:
         for _ in range(_AT_ONCE):
             if not self._ends or self._ends[0][0] > now:
                 return
             key = self._ends[0][1]
-            end = matters_until(self._ban, self._records[key])
+            end = matters_until(self.ban, self._records[key])
             if end > now:
                 heapreplace(self._ends, (end, key))
             else:

@@ -16,11 +16,10 @@ from asgi_guard.errors import StoreUnavailable
 
 _BUSY = 0.005  # seconds that a timer is late
 _TO_READ = 0.01
-_ALIKE = 0.5  # seconds; those who wait equally long have come at different times
 
-Question: TypeAlias = tuple["asyncio.Future[list[int]]", float, bytes, Sequence[bytes], int]
-"""Where the answer goes, when it is too late for one, what is asked, of which keys, and how many
-numbers are the answer."""
+Question: TypeAlias = tuple["asyncio.Future[list[int]]", float, float, bytes, Sequence[bytes], int]
+"""Where the answer goes, when it is too late for one, how many seconds it may take, what is asked,
+of which keys, and how many numbers are the answer."""
 
 
 class Carrier(Protocol):
@@ -71,6 +70,7 @@ class Conversation:
         self._is_due = False  # whether something is about to happen after which all is sent
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = inf
+        self._has_waited = False  # whether the alarm was put off
 
     def ask(
         self, asked: bytes, keys: Sequence[bytes], size: int, within: float
@@ -86,7 +86,7 @@ class Conversation:
         loop = self._loop
         waiting: asyncio.Future[list[int]] = loop.create_future()
         until = loop.time() + within
-        self._gathered.append((waiting, until, asked, keys, size))
+        self._gathered.append((waiting, until, within, asked, keys, size))
         if until < self._alarm_at:
             self._set_alarm(until)
         if not self._is_due:
@@ -109,13 +109,13 @@ class Conversation:
         """Hand out the answers to the questions that were sent first."""
         if carrier is not self._carrier:
             return
-        asked = self._under_way[0]
-        if len(numbers) != sum(size for *_, size in asked):
+        asked = self._under_way[0] if self._under_way else ()
+        if not asked or len(numbers) != sum(size for *_, size in asked):
             self.failed(carrier, ValueError(f"{len(numbers)} numbers are no answer"))
             return
         self._under_way.popleft()
         at = 0
-        for waiting, _, _, _, size in asked:
+        for waiting, *_, size in asked:
             if not waiting.done():
                 waiting.set_result(numbers[at : at + size])
             at += size
@@ -190,15 +190,19 @@ class Conversation:
         now = self._loop.time()
         is_late = now - self._alarm_at > _BUSY
         self._alarm, self._alarm_at = None, inf
-        if is_late:  # the loop was busy: the answer may be there, and not be read
+        if is_late and not self._has_waited:
+            self._has_waited = True  # once: then what the loop was too busy to read has been read
             self._set_alarm(now + _TO_READ)
             return
+        self._has_waited = False
         waits = [each for each in self._all() if not each[0].done()]
-        first = min((until for _, until, *_ in waits), default=inf)
-        if first <= now:
+        # A server that is silent answers nobody in time who would wait no longer than this one.
+        patience = max((within for _, until, within, *_ in waits if until <= now), default=0.0)
+        late = [each for each in waits if each[2] <= patience]
+        first = min((each[1] for each in waits if each[2] > patience), default=inf)
+        if late:
             error = TimeoutError("no answer in time")
-            _refuse([each for each in waits if each[1] <= now + _ALIKE], repr(error), error)
-            first = min((until for _, until, *_ in waits if until > now + _ALIKE), default=inf)
+            _refuse(late, repr(error), error)
             if first == inf:
                 self._end(repr(error), error)
         if first != inf:

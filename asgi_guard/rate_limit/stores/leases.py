@@ -58,6 +58,10 @@ class Leases:
         lease.units -= cost
         return lease
 
+    def put_back(self, counter: str, key: str, lease: Lease, cost: int) -> None:
+        """Put back what was used from a lease, also where it has been cleared away since."""
+        self._leases.setdefault((counter, key), lease).units += cost
+
     def begin(self, counter: str, key: str, wanted: int, now: float) -> int:
         """Return how many units to ask for: none while another request asks, or without room."""
         name = counter, key
@@ -94,10 +98,11 @@ class Leases:
         if lease is None:
             return
         held = self._leases.get(name)
-        if held is not None and held.units and now < held.until:
-            lease.units += held.units
-            lease.until = min(lease.until, held.until)
-        if lease.units:
+        if held is not None and now < held.until:  # who uses it may still put units back into it
+            held.until = min(lease.until, held.until) if held.units else lease.until
+            held.units += lease.units
+            held.counter, held.left, held.reset_at = lease.counter, lease.left, lease.reset_at
+        elif lease.units:
             self._leases[name] = lease
 
     def give_back(self, now: float) -> list[Charge]:

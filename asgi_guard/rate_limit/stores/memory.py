@@ -61,7 +61,7 @@ class MemoryStore:
         self.clock: Clock = clock
         self._most_keys = max_keys
         self._tables: dict[tuple[str, str, float], Table[Any]] = {}
-        self._records: dict[tuple[str, Ban], Records] = {}
+        self._records: dict[str, Records] = {}
 
     def counter(
         self,
@@ -97,7 +97,9 @@ class MemoryStore:
 
     def _records_of(self, rule: str, ban: Ban) -> Records:
         made = Records(ban, self._most_keys // _SHARE_OF_RECORDS)
-        return self._records.setdefault((rule, ban), made)
+        records = self._records.setdefault(rule, made)
+        records.ban = ban  # the terms of the moment; who is banned stays so
+        return records
 
     async def hit(
         self,
@@ -134,9 +136,9 @@ class MemoryStore:
             if table.is_spent(now):
                 del self._tables[name]
         rules = {rule for rule, _, _ in self._tables}
-        for rule, ban in list(self._records):
-            if rule not in rules:
-                del self._records[rule, ban]
+        for rule, records in list(self._records.items()):
+            if rule not in rules and records.are_spent(now):
+                del self._records[rule]
 
 
 def hit_all(charges: Sequence[Charge], now: float) -> list[Decided]:
@@ -158,9 +160,10 @@ def refuse_all(charges: Sequence[Charge], decided: list[Decided], now: float) ->
             counter.take_back(key, cost, now)
     answers: list[Decided] = []
     for counter, key, cost in charges:
-        look = decided[last] if len(answers) == last else counter.look(key, 0, now)
+        if len(answers) == last:
+            answers.append(decided[last])
+            continue
+        look = counter.look(key, 0, now)
         # What it would cost is asked for only where that is too much: then it refuses as well.
-        if look[0] and cost > look[1]:
-            look = counter.look(key, cost, now)
-        answers.append(look)
+        answers.append(counter.look(key, cost, now) if cost > look[1] else look)
     return answers

@@ -106,9 +106,9 @@ class Line:
         has_none = done.cancelled() or done.exception() is not None
         answers = None if has_none else _answers(done.result())
         if answers is None or not all(decided.admitted for decided, _ in answers):
-            for lease, (_, _, cost) in zip(used, charges, strict=True):
-                if lease is not None:
-                    lease.units += cost  # nothing is charged for a refusal
+            for lease, (counter, key, cost) in zip(used, charges, strict=True):
+                if lease is not None:  # nothing is charged for a refusal
+                    self.leases.put_back(counter.key, key, lease, cost)
         self.leases.take(asked, extras, answers, monotonic())
 
     async def _undo(self, charge: Charge, age: int, within: float) -> None:

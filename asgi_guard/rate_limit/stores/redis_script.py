@@ -40,8 +40,8 @@ def arguments(questions: Sequence[Question]) -> tuple[list[bytes], bytes]:
     """Return the keys of questions, framed, and what is asked: once for those who ask alike."""
     keys: list[bytes] = []
     groups: list[bytes] = []
-    last, count = questions[0][2], 0
-    for _, _, asked, own, _ in questions:
+    last, count = questions[0][3], 0
+    for _, _, _, asked, own, _ in questions:
         keys += own
         if asked != last:
             groups.append(b"%d %b" % (count, last))
