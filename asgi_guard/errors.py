@@ -13,6 +13,7 @@ GuardError
 import re
 
 __all__ = [
+    "CallTimeout",
     "CircuitOpen",
     "ConcurrencyExceeded",
     "ConfigurationError",
@@ -21,6 +22,7 @@ __all__ = [
     "QuotaExceeded",
     "ReconnectStopped",
     "Rejected",
+    "StoreUnavailable",
 ]
 
 _LONGEST_VALUE = 200

@@ -3,7 +3,6 @@
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from asgi_guard._checks import check_seconds
 from asgi_guard.breaker.machine import Stamp
 from asgi_guard.breaker.states import Outcome
 
@@ -64,7 +63,6 @@ class Attempt:
         Args:
             seconds: From 0 up, as of `Retry-After`; no more than `retry_after_max` are believed.
         """
-        check_seconds("Attempt.throttle", seconds, zero=True)
         self._breaker.throttle(seconds)
 
     def __enter__(self) -> Self:

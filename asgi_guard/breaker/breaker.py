@@ -23,7 +23,7 @@ from asgi_guard.breaker.shared import SharedBreakers
 from asgi_guard.breaker.shared_machine import SharedMachine
 from asgi_guard.breaker.snapshot import BreakerSnapshot, snapshot_of
 from asgi_guard.breaker.states import BreakerState, Outcome
-from asgi_guard.errors import CircuitOpen
+from asgi_guard.errors import CircuitOpen, ConfigurationError
 from asgi_guard.keys import digest
 
 P = ParamSpec("P")
@@ -143,6 +143,7 @@ class CircuitBreaker(Controls, Blocks):
     def _begin(self, settings: Settings, luck: Luck) -> None:
         self._settings = settings
         self._luck = luck
+        self._is_child = False
         self._classifier = settings.classifier()
         self._open_blocks = OpenBlocks()
         self.name: str = settings.name
@@ -176,7 +177,14 @@ class CircuitBreaker(Controls, Blocks):
         Args:
             key: What it is for; printable ASCII, at most 100 characters with the name, or else it
                 is called by a hash of it.
+
+        Raises:
+            ConfigurationError: This is the breaker of a key already.
         """
+        if self._is_child:
+            raise ConfigurationError(
+                "CircuitBreaker.for_key", key, f"none: {self.name} is for one key already"
+            )
         return self._children.of(self, key)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
@@ -270,6 +278,7 @@ class CircuitBreaker(Controls, Blocks):
             )
         child = object.__new__(CircuitBreaker)
         child._begin(replace(self._settings, name=name), self._luck)
+        child._is_child = True
         child.fallback = self.fallback
         child.core.listeners += self.core.listeners
         child.registration = self.registration

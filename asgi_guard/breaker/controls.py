@@ -75,7 +75,15 @@ class Controls:
         self.core.force(BreakerState.METRICS_ONLY)
 
     def throttle(self, seconds: float) -> None:
-        """Open for so many seconds, at most `retry_after_max`: the downstream has asked for it."""
+        """Open for so many seconds, at most `retry_after_max`: the downstream has asked for it.
+
+        Args:
+            seconds: From 0 up.
+
+        Raises:
+            ConfigurationError: It is no such number.
+        """
+        check_seconds("CircuitBreaker.throttle", seconds, zero=True)
         most = min(seconds, self.core.retry_after_max)
         if most > 0:
             self.core.open_for(

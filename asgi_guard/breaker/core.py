@@ -187,7 +187,7 @@ class Core:
 
 
 def _log_transition(name: str, transition: Transition) -> None:
-    if transition.before is transition.after:
+    if transition.before is transition.after is BreakerState.METRICS_ONLY:
         _log.warning("circuit %r would have opened: %s", name, transition.detail)
         return
     opens = transition.after in {BreakerState.OPEN, BreakerState.FORCED_OPEN}

@@ -2,18 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 
 from asgi_guard.breaker.breaker import CircuitBreaker
 from asgi_guard.breaker.states import Outcome
 from asgi_guard.breaker.statuses import outcome_of_status, status_of
+from asgi_guard.downstream.retry_after import retry_after
 
 FATAL = frozenset({401, 403, 404, 1008})
 """Statuses of handshakes, and close codes, after which another dial would end alike."""
 
 _FAILURES = frozenset({1006, 1011, 1012, 1013, 1014})  # lost; error, restart, overload, bad gateway
-_LONGEST_WAIT = 86400.0  # seconds; a breaker believes far less
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,29 +62,11 @@ def ending_of_connection(code: int | None) -> Ending:
     return Ending(outcome, f"close code {code}", code)
 
 
-def seconds_of(retry_after: str, now: float) -> float:
-    """Return the seconds that a `Retry-After` asks for; 0 where it cannot be read.
-
-    Args:
-        retry_after: Seconds, or a date of HTTP.
-        now: Seconds since 1970.
-    """
-    text = retry_after.strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text[:20]), _LONGEST_WAIT)
-    try:
-        date = parsedate_to_datetime(text)
-    except ValueError:
-        return 0.0
-    aware = date if date.tzinfo is not None else date.replace(tzinfo=UTC)
-    return min(max(0.0, aware.timestamp() - now), _LONGEST_WAIT)
-
-
 def _asked_wait(error: Exception, now: float) -> float:
     for holder in (getattr(error, "response", None), error):
         headers = getattr(holder, "headers", None)
         if isinstance(headers, Mapping):
             said = headers.get("Retry-After")
             if isinstance(said, str):
-                return seconds_of(said, now)
+                return retry_after(said, now, headers.get("Date")) or 0.0
     return 0.0

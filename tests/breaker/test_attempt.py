@@ -105,7 +105,7 @@ def test_nothing_asked_for_is_nothing() -> None:
 @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), "5", None])
 def test_what_is_no_time_is_refused(seconds: Any) -> None:
     """By name."""
-    with pytest.raises(ConfigurationError, match=r"Attempt\.throttle"):
+    with pytest.raises(ConfigurationError, match=r"CircuitBreaker\.throttle"):
         breaker().attempt().throttle(seconds)
 
 

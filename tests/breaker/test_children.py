@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asgi_guard import BreakerState, CircuitBreaker, CircuitOpen
+from asgi_guard import BreakerState, CircuitBreaker, CircuitOpen, ConfigurationError
 from tests.breaker.breakers import breaker, counted, fail, trip
 
 CLOSED, OPEN = BreakerState.CLOSED, BreakerState.OPEN
@@ -173,3 +173,27 @@ def test_listeners_of_the_parent_hear_of_children() -> None:
     it.add_listener(lambda name, change: heard.append((name, change.after)))
     trip(it.for_key("a"))
     assert heard == [("payments[a]", OPEN)]
+
+
+def test_the_breaker_of_a_key_has_no_keys() -> None:
+    """They would be counted by nobody, and bounded by nothing."""
+    it = CircuitBreaker("hosts")
+    with pytest.raises(ConfigurationError, match=r"for_key.*hosts\[a\] is for one key already"):
+        it.for_key("a").for_key("b")
+
+
+@pytest.mark.parametrize("seconds", [-1, "5", float("nan"), float("inf"), None])
+def test_a_throttle_is_some_seconds(seconds: Any) -> None:
+    """Whoever asks for it, by the breaker or by an attempt."""
+    it = CircuitBreaker("hosts")
+    for throttle in (it.throttle, it.attempt().throttle):
+        with pytest.raises(ConfigurationError, match=r"throttle"):
+            throttle(seconds)
+
+
+def test_forced_open_twice_is_no_trip(caplog: pytest.LogCaptureFixture) -> None:
+    """Only a breaker that tells, and does no more, would have opened."""
+    it = CircuitBreaker("hosts")
+    it.force_open()
+    it.force_open(5.0)
+    assert "would have" not in caplog.text

@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asgi_guard.downstream.backoff import wait_before
-from asgi_guard.downstream.endings import seconds_of
 
 LUCK = st.floats(0, 1, exclude_max=True)
 SECONDS = st.floats(0.001, 1e6)
@@ -44,20 +43,3 @@ def test_the_ceiling_doubles_with_each_failure() -> None:
         for failures in range(1, 10)
     ]
     assert waits == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
-
-
-def test_retry_after_is_read_in_both_forms() -> None:
-    """Seconds, or a date; what cannot be read asks for nothing."""
-    assert seconds_of(" 120 ", 0.0) == 120
-    assert seconds_of("Thu, 01 Jan 1970 00:01:40 GMT", 40.0) == 60
-    assert seconds_of("Thu, 01 Jan 1970 00:01:40 -0000", 40.0) == 60
-    assert seconds_of("Thu, 01 Jan 1970 00:01:40 GMT", 400.0) == 0
-    for unreadable in ("", "soon", "-1", "1.5", "\u0661", "nan", "inf"):
-        assert seconds_of(unreadable, 0.0) == 0, unreadable
-
-
-@given(st.text())
-def test_whatever_retry_after_says_is_a_wait(text: str) -> None:
-    """A number of seconds, finite and not negative."""
-    assert 0 <= seconds_of(text, 0.0) <= 86400
-    assert seconds_of("9" * 5000, 0.0) == 86400
