@@ -142,6 +142,8 @@ async def trickling(server: RedisServer) -> AsyncIterator["Trickle"]:
     finally:
         listening.close()
         await listening.wait_closed()
+        if trickle.serving:
+            await asyncio.wait(trickle.serving)
 
 
 class Trickle:
@@ -150,10 +152,16 @@ class Trickle:
     def __init__(self, upstream: int) -> None:
         self.port = 0
         self.before = b""
+        self.serving: set[asyncio.Task[None]] = set()
         self._upstream = upstream
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass on one connection."""
+        task = asyncio.ensure_future(self._serve(reader, writer))
+        self.serving.add(task)
+        task.add_done_callback(self.serving.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         source, sink = await asyncio.open_connection(HOST, self._upstream)
         back = asyncio.ensure_future(self._back(source, writer))
         with suppress(ConnectionError):

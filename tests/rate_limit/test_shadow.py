@@ -223,7 +223,7 @@ async def test_units_leave_the_window_they_were_charged_in() -> None:
     """What was charged since stays."""
     store = MemoryStore(clock=FakeClock(0.0))
     counter = store.counter("rule", Quota(3, 100.0))
-    key = next(str(n) for n in range(10_000) if hash(str(n)) & 63 == 0)  # whose windows begin at 0
+    key = next(str(n) for n in range(10_000) if hash(str(n)) & 255 == 0)  # whose windows begin at 0
     await store.hit([(counter, key, 2)])
     store.clock.advance(100.0)  # type: ignore[attr-defined]
     assert (await store.hit([(counter, key, 1)]))[0].remaining == 0
@@ -240,7 +240,7 @@ async def test_a_bucket_gets_back_what_was_taken_around_a_boundary(
     """Tokens are in the bucket again, on whichever side of a boundary they were taken."""
     store = MemoryStore(clock=FakeClock(0.0))
     counter = store.counter("rule", Quota(10, 100.0), "token-bucket")
-    key = next(str(n) for n in range(10_000) if hash(str(n)) & 63 == 0)  # whose windows begin at 0
+    key = next(str(n) for n in range(10_000) if hash(str(n)) & 255 == 0)  # whose windows begin at 0
     store.clock.advance(90.0)  # type: ignore[attr-defined]
     await store.hit([(counter, key, 8)])
     store.clock.advance(15.0)  # type: ignore[attr-defined]
@@ -255,7 +255,7 @@ async def test_a_bucket_that_was_not_hit_since_gets_it_back_as_well() -> None:
     """Its entry is that of the window before."""
     store = MemoryStore(clock=FakeClock(0.0))
     counter = store.counter("rule", Quota(10, 100.0), "token-bucket")
-    key = next(str(n) for n in range(10_000) if hash(str(n)) & 63 == 0)
+    key = next(str(n) for n in range(10_000) if hash(str(n)) & 255 == 0)
     store.clock.advance(90.0)  # type: ignore[attr-defined]
     await store.hit([(counter, key, 10)])
     store.clock.advance(20.0)  # type: ignore[attr-defined]

@@ -16,6 +16,7 @@ from tests.processes import unavailable
 
 # What Prometheus 2.42 sends.
 SCRAPER = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"  # noqa: E501
+OPEN_SECONDS = "asgi_guard_circuit_open_seconds_total"
 OURS = {
     "http_server_request_duration_seconds",
     "http_server_active_requests",
@@ -52,6 +53,7 @@ def test_both_formats_say_the_same(shop: str, http: httpx.Client) -> None:
         families = parse(http.get(f"{shop}/metrics", headers={"accept": accept}).text)
         samples = [sample for each in families for sample in each.samples]
         ours = [each for each in samples if each.name.startswith("asgi_guard_")]
+        ours = [each for each in ours if each.name != OPEN_SECONDS]  # which go on meanwhile
         found.append({(each.name, *sorted(each.labels.items())): each.value for each in ours})
     assert found[0] == found[1]
     assert len(found[0]) > 20

@@ -94,7 +94,7 @@ async def test_no_permit_is_lost_to_cancellations(seed: int) -> None:
     """At the end there are as many as the last guard has."""
     storm = Storm(seed, quota=10**6)
     await storm.rage(cancels=True)
-    assert sum(task.cancelled() for task in storm.tasks) > SWAPS / 10
+    assert sum(task.cancelled() for task in storm.tasks) > SWAPS / 40
     assert storm.is_empty()
     assert storm.most_inside <= 8
     storm.swappable.swap(storm.guard(cap=3))
