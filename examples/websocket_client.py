@@ -6,7 +6,6 @@ uvicorn examples.websocket_client:app         and then    curl localhost:8000
 
 import asyncio
 import os
-import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 
@@ -26,16 +25,17 @@ last = {"price": 0.0, "heard": 0.0}
 
 async def follow() -> None:
     """Keep the last price, over one connection after another."""
-    async with aclosing(reconnecting(lambda: connect(URL), prices, min_uptime=1.0)) as sockets:
+    dials = reconnecting(lambda: connect(URL), prices, min_uptime=1.0, backoff_max=5.0)
+    async with aclosing(dials) as sockets:
         async for socket in sockets:
             with suppress(ConnectionClosed):
                 async for message in socket:
-                    last.update(price=float(message), heard=time.monotonic())
+                    last.update(price=float(message), heard=asyncio.get_running_loop().time())
 
 
 async def show(_: Request) -> JSONResponse:
     """Answer with the last price, however old."""
-    age = time.monotonic() - last["heard"]
+    age = asyncio.get_running_loop().time() - last["heard"]
     return JSONResponse({"price": last["price"], "age": age, "circuit": prices.state.value})
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from asgi_guard.breaker import registration
 from tests.processes import Children
 from tests.stores.memcached_server import MemcachedServer
 from tests.stores.redis_cluster import RedisCluster
@@ -90,3 +91,11 @@ def memcached_server(shared_memcached_server: MemcachedServer) -> MemcachedServe
     """Return a memcached, empty for each test."""
     shared_memcached_server.mend()
     return shared_memcached_server
+
+
+@pytest.fixture(autouse=True)
+def _no_breakers_of_others() -> Iterator[None]:
+    """Forget breakers that nobody shows: a guard of another test would say so."""
+    registration._used.clear()
+    yield
+    registration._used.clear()

@@ -23,7 +23,7 @@ class OpenBlocks:
     __slots__ = ("_lock", "_open")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._open: dict[_Block, None] = {}
 
     def begin(self, stamp: Stamp, frame: FrameType, limit: asyncio.Timeout | None = None) -> None:

@@ -22,7 +22,7 @@ from asgi_guard.breaker.settings import Settings
 from asgi_guard.breaker.shared import SharedBreakers
 from asgi_guard.breaker.shared_machine import SharedMachine
 from asgi_guard.breaker.snapshot import BreakerSnapshot, snapshot_of
-from asgi_guard.breaker.states import BreakerState, Outcome
+from asgi_guard.breaker.states import BY_HAND, BreakerState, Outcome
 from asgi_guard.errors import CircuitOpen, ConfigurationError
 from asgi_guard.keys import digest
 
@@ -171,7 +171,8 @@ class CircuitBreaker(Controls, Blocks):
         """Return the breaker of one host, tenant or the like: its settings are this one's.
 
         At most `max_keys` are kept; the closed one that was asked for least recently makes room,
-        and where none is closed, further keys share this breaker. Errors and logs call it by this
+        and where all are open, further keys share this breaker. So do all keys while this breaker
+        is in a state that it was brought to by hand. Errors and logs call it by this
         one's name and the key, metrics by the name alone, with the counts of all keys.
 
         Args:
@@ -185,6 +186,8 @@ class CircuitBreaker(Controls, Blocks):
             raise ConfigurationError(
                 "CircuitBreaker.for_key", key, f"none: {self.name} is for one key already"
             )
+        if self.state in BY_HAND:
+            return self
         return self._children.of(self, key)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
@@ -201,9 +204,16 @@ class CircuitBreaker(Controls, Blocks):
         Raises:
             CircuitOpen: The breaker refused and has no fallback; the function was not called.
         """
-        if self.fallback is not None:
-            return guarded(self, function)(*args, **kwargs)
-        return cast("R", call_plainly(self, function, *args, **kwargs))
+        fallback = self.fallback
+        if fallback is None:
+            return cast("R", call_plainly(self, function, *args, **kwargs))
+        fallback.check_plain(function)
+        try:
+            return cast("R", call_plainly(self, function, *args, **kwargs))
+        except Exception as error:
+            if not self.falls_back_on(error):
+                raise
+        return cast("R", fallback.serve(args, kwargs))
 
     async def acall(
         self, function: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs

@@ -17,9 +17,9 @@ class Children:
     """The breakers of the keys that were asked for last.
 
     When there are as many as there may be, the closed one that was asked for least recently makes
-    room. A breaker that is not closed is never forgotten: where no child is closed, further keys
-    share their parent. One that made room counts for as long as somebody holds it, and then the
-    parent takes over what it has counted.
+    room; where none is closed, one whose open time is over, and that nobody tries. A breaker that
+    is open is never forgotten: where all are, further keys share their parent. One that made room
+    counts for as long as somebody holds it, and then the parent takes over what it has counted.
 
     Args:
         most: Children kept, from 1 up.
@@ -34,7 +34,7 @@ class Children:
     def __init__(self, most: int, make: "Callable[[CircuitBreaker, str], CircuitBreaker]") -> None:
         self._most = most
         self._make = make
-        self.lock: threading.Lock = threading.Lock()
+        self.lock: threading.RLock = threading.RLock()
         self._departed: list[tuple[ReferenceType[CircuitBreaker], Core]] = []
         self._children: OrderedDict[str, CircuitBreaker] = OrderedDict()
 
@@ -67,13 +67,23 @@ class Children:
         return dict(Counter(child.state for child in children))
 
     def _make_room(self, parent: "CircuitBreaker") -> bool:
+        key = self._least_missed()
+        if key is None:
+            return False
+        child = self._children.pop(key)
+        self._adopt_departed(parent.core)
+        self._departed.append((ref(child), child.core))
+        return True
+
+    def _least_missed(self) -> str | None:
+        tried: str | None = None
         for key, child in self._children.items():
-            if child.state is BreakerState.CLOSED:
-                self._adopt_departed(parent.core)
-                self._departed.append((ref(child), child.core))
-                del self._children[key]
-                return True
-        return False
+            state = child.state
+            if state is BreakerState.CLOSED:
+                return key
+            if tried is None and state is BreakerState.HALF_OPEN and not child.retry_after:
+                tried = key
+        return tried
 
     def _adopt_departed(self, heir: Core) -> None:
         held = []

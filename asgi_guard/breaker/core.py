@@ -63,7 +63,8 @@ class Core:
         self.name: str = name
         self.machine: Machine = machine
         self.clock: Clock = clock
-        self.lock: threading.Lock = threading.Lock()
+        # A thread may come by again while it holds it: a signal, or a generator that is collected.
+        self.lock: threading.RLock = threading.RLock()
         self.success: int = 0
         self.failure: int = 0
         self.ignored: int = 0

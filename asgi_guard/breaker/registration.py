@@ -5,11 +5,14 @@ from weakref import WeakSet
 
 _LOG = logging.getLogger("asgi_guard")
 _at_work: WeakSet[object] = WeakSet()
+_used: WeakSet["Registration"] = WeakSet()
 
 
 def begin_work(shell: object) -> None:
     """Note a stack that is at work, for as long as it lives: it could show breakers."""
     _at_work.add(shell)
+    for registration in list(_used):
+        registration()
 
 
 class Registration:
@@ -24,15 +27,18 @@ class Registration:
         is_settled: Whether there is nothing to say any more.
     """
 
-    __slots__ = ("_name", "is_settled")
+    __slots__ = ("__weakref__", "_name", "is_settled")
 
     def __init__(self, name: str) -> None:
         self._name = name
         self.is_settled: bool = False
 
     def __call__(self) -> None:
-        """Say so, if some stack is at work."""
-        if self.is_settled or not _at_work:
+        """Say so, if some stack is at work, or else once one is."""
+        if self.is_settled:
+            return
+        if not _at_work:
+            _used.add(self)
             return
         self.is_settled = True
         _LOG.warning(

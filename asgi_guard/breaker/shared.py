@@ -51,6 +51,7 @@ class SharedBreakers:
         self._shares: WeakSet[Share] = WeakSet()
         self._notes: deque[Note] = deque(maxlen=_MOST_NOTES)
         self._lock = threading.Lock()
+        self._is_closed = False
         self._speaker: Speaker | None = None
         self._is_connected = False
         self._was_out = False
@@ -67,6 +68,7 @@ class SharedBreakers:
     def close(self) -> None:
         """End the thread, and wait for that; from now on each breaker goes by what it sees."""
         with self._lock:
+            self._is_closed = True
             speaker, self._speaker = self._speaker, None
         if speaker is not None:
             speaker.stop()
@@ -92,7 +94,7 @@ class SharedBreakers:
     def begin(self) -> None:
         """Start the thread, unless it runs."""
         with self._lock:
-            if self._speaker is None:
+            if self._speaker is None and not self._is_closed:
                 self._speaker = Speaker(self._serve, "asgi_guard-shared-breakers")
 
     async def _serve(self, ready: asyncio.Event) -> None:

@@ -21,6 +21,12 @@ class BreakerState(Enum):
     """Admits them, and only tells when it would have tripped."""
 
 
+BY_HAND: frozenset[BreakerState] = frozenset(
+    {BreakerState.FORCED_OPEN, BreakerState.DISABLED, BreakerState.METRICS_ONLY}
+)
+"""States that a breaker enters and leaves by hand."""
+
+
 class Outcome(Enum):
     """How a call ended; an ignored one says nothing about the downstream."""
 

@@ -15,14 +15,13 @@ from sqlalchemy.engine import Dialect, ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
 
+from asgi_guard.breaker.attempt import Attempt
 from asgi_guard.breaker.breaker import CircuitBreaker
 from asgi_guard.downstream.checks import check_breaker
 from asgi_guard.pools.sqlalchemy import sync_engine
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
-
-    from asgi_guard.breaker.attempt import Attempt
 
 # SQLSTATE: connection exceptions, insufficient resources, and the operator who shuts it down.
 _AMISS = ("08", "53", "57P")
@@ -52,7 +51,7 @@ class _EngineGuard:
         self._breaker = breaker
         self._detached = False
         # A connection executes one statement at a time.
-        self._statements: WeakKeyDictionary[Connection, Attempt] = WeakKeyDictionary()
+        self._statements: WeakKeyDictionary[Connection, list[Attempt]] = WeakKeyDictionary()
         self._listeners: dict[str, Callable[..., object]] = {
             "do_connect": self._connect,
             "before_cursor_execute": self._before,
@@ -105,18 +104,27 @@ class _EngineGuard:
         return dialect.connect(*arguments, **parameters)
 
     def _before(self, connection: Connection, *_: object) -> None:
-        self._statements[connection] = self._breaker.attempt()
+        attempt = self._breaker.attempt()
+        self._statements.setdefault(connection, []).append(attempt)
 
     def _after(self, connection: Connection, *_: object) -> None:
-        attempt = self._statements.pop(connection, None)
+        attempt = self._ended(connection)
         if attempt is not None:
             attempt.success()
+
+    def _ended(self, connection: Connection) -> Attempt | None:
+        """Return the attempt of the statement that ends: the last to begin, where they nest."""
+        begun = self._statements.get(connection, [])
+        attempt = begun.pop() if begun else None
+        if not begun:
+            self._statements.pop(connection, None)
+        return attempt
 
     def _error(self, context: ExceptionContext) -> None:
         # What `_before` raises comes by here as well: it has no attempt, and says nothing.
         if context.connection is None:
             return  # it was connecting, which `_connect` sees; or a ping, and it connects next
-        attempt = self._statements.pop(context.connection, None)
+        attempt = self._ended(context.connection)
         error = context.original_exception
         if _is_amiss(context):
             attempt = self._breaker.try_acquire() if attempt is None else attempt

@@ -386,3 +386,27 @@ def test_a_breaker_can_trip() -> None:
         CircuitBreaker("x", consecutive_failures=None, failure_rate=None)
     with pytest.raises(ConfigurationError, match=r"CircuitBreaker\.fail_on"):
         CircuitBreaker("x", ignore=Exception)
+
+
+def test_a_thread_may_come_by_again_while_it_holds_the_lock() -> None:
+    """As it does in a handler of a signal, or where it collects a generator that was left."""
+    it = breaker()
+    done: list[BreakerState] = []
+
+    def come_by() -> None:
+        with it.core.lock:
+            it.call(lambda: None)
+            done.append(it.state)
+
+    thread = threading.Thread(target=come_by, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert done == [CLOSED]
+
+
+def test_what_is_called_may_be_a_class_with_a_fallback_too() -> None:
+    """To call is not to decorate."""
+    it = breaker(fallback={})
+    assert it.call(dict, a=1) == {"a": 1}
+    it.force_open()
+    assert it.call(dict, a=1) == {}

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asgi_guard import BreakerState, CircuitBreaker, CircuitOpen, ConfigurationError
+from asgi_guard.testing import FakeClock
 from tests.breaker.breakers import breaker, counted, fail, trip
 
 CLOSED, OPEN = BreakerState.CLOSED, BreakerState.OPEN
@@ -197,3 +198,28 @@ def test_forced_open_twice_is_no_trip(caplog: pytest.LogCaptureFixture) -> None:
     it.force_open()
     it.force_open(5.0)
     assert "would have" not in caplog.text
+
+
+def test_children_that_were_open_make_room_once_they_may_be_tried() -> None:
+    """Hosts that are dead, and that nobody calls again, must not keep out all others for ever."""
+    clock = FakeClock()
+    it = breaker(max_keys=3, clock=clock, open_multiplier=1.0)
+    for key in "abc":
+        trip(it.for_key(key))
+    assert it.for_key("d") is it
+    clock.advance(5.0)
+    with it.for_key("a").attempt():  # is tried, and asked for last
+        assert it.for_key("d").name == "payments[d]"
+        assert it.for_key("a").snapshot().failure == 3
+        assert it.for_key("c").snapshot().failure == 3
+
+
+@pytest.mark.parametrize("hand", ["force_open", "disable", "metrics_only"])
+def test_what_is_done_by_hand_holds_for_all_keys(hand: str) -> None:
+    """Maintenance is of the whole downstream."""
+    it = breaker()
+    child = it.for_key("a")
+    getattr(it, hand)()
+    assert it.for_key("a") is it
+    it.close()
+    assert it.for_key("a") is child

@@ -391,6 +391,8 @@ def test_one_url_is_one_thread() -> None:
     SharedBreakers.at(url).close()
     assert time.monotonic() - began < 1.0
     assert threading.active_count() == before
+    succeed(CircuitBreaker("late", shared=url))
+    assert threading.active_count() == before  # which was the end
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """What guards show of breakers: metrics, readiness, and that one is shown at all."""
 
+import gc
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from asgi_guard import Breakers, CircuitBreaker, CircuitOpen, Guard, Health, Metrics
+from asgi_guard.breaker import registration
 from asgi_guard.testing import FakeClock
 from tests.breaker.breakers import breaker, trip
 from tests.driver import get, hello
@@ -28,6 +30,22 @@ def test_a_breaker_that_nobody_shows_says_so_once(caplog: pytest.LogCaptureFixtu
     it.call(lambda: None)
     assert len(told(caplog)) == 1
     assert "AG004: circuit 'alone'" in told(caplog)[0]
+    assert at_work is not None
+
+
+def test_one_that_was_used_before_says_so_once_a_guard_is_at_work(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Frameworks build their stacks with the first request, after whatever warms up."""
+    gc.collect()  # guards of other tests
+    registration._at_work.clear()
+    early, shown = CircuitBreaker("early"), CircuitBreaker("shown")
+    early.call(lambda: None)
+    shown.call(lambda: None)
+    assert not told(caplog)
+    at_work = Guard(breakers=[shown])(hello)
+    assert len(told(caplog)) == 1
+    assert "AG004: circuit 'early'" in told(caplog)[0]
     assert at_work is not None
 
 

@@ -388,6 +388,22 @@ def test_sqlite(shop: CircuitBreaker) -> None:
     engine.dispose()
 
 
+def test_statements_within_statements_are_calls_of_their_own(shop: CircuitBreaker) -> None:
+    """A listener that asks the database something before each statement does so."""
+    engine = create_engine("sqlite://")
+    guard_engine(engine, shop)
+    with engine.connect() as connection:
+
+        @event.listens_for(connection, "before_cursor_execute")
+        def ask_first(*said: Any) -> None:
+            if "1" in said[2]:
+                connection.execute(text("SELECT 2"))
+
+        connection.execute(text("SELECT 1"))
+    assert counts(shop) == (3, 0, 0, 0)  # with the connection
+    engine.dispose()
+
+
 async def crowd(database: Database, statement: str = "SELECT 1") -> int:
     """Let many ask at once; return how many were answered."""
     answered = 0
