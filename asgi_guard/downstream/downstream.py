@@ -13,6 +13,7 @@ from asgi_guard.breaker.breaker import CircuitBreaker
 from asgi_guard.breaker.fallback import NO_FALLBACK, Fallback, FallbackOn
 from asgi_guard.downstream.answer import Answer, LastResults
 from asgi_guard.downstream.calls import Call, Calls
+from asgi_guard.downstream.checks import check_key
 from asgi_guard.downstream.counts import Counts
 from asgi_guard.downstream.line import Line
 from asgi_guard.downstream.lines import Lines
@@ -179,7 +180,9 @@ class Downstream:
             CircuitOpen: The breaker refused, no result is kept, and there is no fallback.
             DownstreamBusy: Too many wait, or the wait was in vain; and the same.
             CallTimeout: The time was over during the call.
+            ConfigurationError: The key cannot be hashed; nothing was called.
         """
+        check_key(key)
         made = self._call(function, args, kwargs, priority, timeout)
         return await self._calls.answer(key, made)
 

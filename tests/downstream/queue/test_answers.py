@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from asgi_guard import Answer, CircuitBreaker, CircuitOpen, Downstream, DownstreamBusy, Outcome
+from asgi_guard import (
+    Answer,
+    CircuitBreaker,
+    CircuitOpen,
+    ConfigurationError,
+    Downstream,
+    DownstreamBusy,
+    Outcome,
+)
 from asgi_guard.testing import FakeClock
 
 
@@ -156,3 +164,11 @@ async def test_a_fallback_that_fails_is_seen_and_counted() -> None:
         await made.call(give, 1)
     assert isinstance(raised.value.__context__, CircuitOpen)
     assert made.snapshot().fallbacks_failed == 1
+
+
+async def test_a_key_that_can_keep_nothing_is_refused_before_the_call() -> None:
+    """Not after a result has come that is lost then."""
+    it, breaker, _ = downstream()
+    with pytest.raises(ConfigurationError, match=r"fetch\.key is \['a'\]"):
+        await it.fetch(["a"], give, 5)  # type: ignore[arg-type]
+    assert breaker.snapshot().success == 0
