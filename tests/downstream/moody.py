@@ -45,7 +45,7 @@ class Work:
     def __init__(self, http: httpx.Client, port: int, name: str) -> None:
         self._http = http
         self.port = port
-        self.path = f"/work/{name}"
+        self.path = f"/task/{name}"
         self._name = name
 
     @property

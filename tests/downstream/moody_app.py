@@ -10,7 +10,7 @@ from asgi_guard._asgi import Receive, Scope, Send
 
 @dataclass
 class Mood:
-    """How `/work/NAME` is answered, and what was seen there."""
+    """How `/task/NAME` is answered, and what was seen there."""
 
     status: int = 200
     fields: dict[str, str] = field(default_factory=dict)
@@ -26,7 +26,7 @@ moods: dict[str, Mood] = {}
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer `/work/NAME`, take `PUT /mood/NAME`, and tell `/seen/NAME`."""
+    """Answer `/task/NAME`, take `PUT /mood/NAME`, and tell `/seen/NAME`."""
     _, kind, name = scope["path"].split("/", 2)
     mood = moods.setdefault(name, Mood())
     if kind == "mood":

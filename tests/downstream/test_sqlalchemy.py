@@ -394,7 +394,7 @@ def test_statements_within_statements_are_calls_of_their_own(shop: CircuitBreake
     guard_engine(engine, shop)
     with engine.connect() as connection:
 
-        @event.listens_for(connection, "before_cursor_execute")
+        @event.listens_for(engine, "before_cursor_execute")
         def ask_first(*said: Any) -> None:
             if "1" in said[2]:
                 connection.execute(text("SELECT 2"))

@@ -21,6 +21,7 @@ from asgi_guard.rate_limit.layer import RateLimitLayer
 from asgi_guard.shell import Shell
 from asgi_guard.testing import FakeClock
 from tests.driver import Exchange, connect, get, hello
+from tests.rate_limit.limiting import Limited
 
 
 def limited(*rules: Rule | str, **more: Any) -> Any:
@@ -342,3 +343,12 @@ async def test_jitter_adds_to_the_wait_and_takes_nothing_from_it() -> None:
     (least,), spread = waits
     assert least <= min(spread) < max(spread) <= 1.5 * least + 1
     assert len(spread) > 50
+
+
+async def test_rules_of_several_keys_charge_whom_each_means() -> None:
+    """Also where all of them are decided at once, in this process."""
+    limited = Limited("2/hour", Rule("1/hour", name="keys", key=header("x-api-key")))
+    first = get("/", headers={"x-api-key": "one"})
+    again = get("/", headers={"x-api-key": "one"}, client=("192.0.2.9", 1))
+    other = get("/", headers={"x-api-key": "two"})
+    assert await limited.statuses(first, again, other) == [200, 429, 200]

@@ -4,9 +4,19 @@ import gc
 import random
 from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry
 
-from asgi_guard import ConcurrencyLimit, Guard, Metrics, RateLimit, Rule, Swappable
+from asgi_guard import (
+    CircuitBreaker,
+    CircuitOpen,
+    ConcurrencyLimit,
+    Guard,
+    Metrics,
+    RateLimit,
+    Rule,
+    Swappable,
+)
 from asgi_guard.metrics.collector import collector_for
 from tests.driver import get, hello
 from tests.swappable.swapping import Lobby, sample, samples
@@ -115,3 +125,24 @@ async def test_nothing_piles_up_over_a_thousand_swaps() -> None:
 
     before = await swap_often(100)
     assert await swap_often(1000) == before
+
+
+async def test_refusals_that_came_too_late_are_counted_on() -> None:
+    """A counter must not begin anew with each swap."""
+    registry = CollectorRegistry()
+    breaker = CircuitBreaker("payments")
+
+    async def begin_and_fail(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise CircuitOpen("no", 1.0, "payments")
+
+    def guard() -> Guard:
+        return Guard(metrics=Metrics(registry=registry), breakers=[breaker])
+
+    swappable = Swappable(guard())
+    app = swappable(begin_and_fail)
+    for _ in range(3):
+        with pytest.raises(CircuitOpen):
+            await get("/").run(app)
+        swappable.swap(guard())
+    assert sample(registry, "asgi_guard_circuit_edge_too_late_total") == 3
