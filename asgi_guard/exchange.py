@@ -35,12 +35,12 @@ class Exchange:
         scope: The request's scope.
         receive: Where messages of the client come from; a guard that reads them puts its own here.
         to_client: Where messages go to the client; a guard that keeps some back puts its own here.
-        began: When measuring began, on `perf_counter`.
-        method: What the request is measured as.
+        began: When measuring began, on `perf_counter`; set where somebody measures.
+        method: What the request is measured as; set there too.
         status: The status of the response, also of one that denies a websocket; 0 before it has
             begun.
         ended: When the last message had been sent, on `perf_counter`; 0 before, and where nobody
-            measures.
+            has something to do then.
         fields: Header fields to add when the response begins.
         after_last: What to call, with the exchange, once the last message is out or the app has
             ended, whichever comes first. Whoever takes something writes here, in the same step,
@@ -76,12 +76,13 @@ class Exchange:
         "to_client",
     )
 
+    began: float
+    method: str
+
     def __init__(self, scope: Scope, receive: Receive, send: Send, keeps_500: bool) -> None:
         self.scope: Scope = scope
         self.receive: Receive = receive
         self.to_client: Send = send
-        self.began: float = 0.0
-        self.method: str = ""
         self.status: int = 0
         self.ended: float = 0.0
         self.fields: tuple[tuple[bytes, bytes], ...] = ()
@@ -105,7 +106,9 @@ class Exchange:
                 return self._keep(message)
             self.status = status
             if self.fields:
-                message = {**message, "headers": [*message.get("headers", ()), *self.fields]}
+                headers = [*message.get("headers", ()), *self.fields]
+                message = {**message}  # the app's own, and its list, stay as they are
+                message["headers"] = headers
             if "trailers" in message:
                 self._trailers = message["trailers"]
         elif kind == "http.response.body":
@@ -116,7 +119,8 @@ class Exchange:
                 return self._send_last(message)
         else:
             return self._send_other(message)
-        return self.to_client(message)
+        to_client = self.to_client
+        return to_client(message)
 
     def refuse(
         self,
@@ -155,8 +159,9 @@ class Exchange:
         await self.kept.add(message)
 
     async def _send_last(self, message: Message) -> None:
+        to_client = self.to_client
         try:
-            await self.to_client(message)
+            await to_client(message)
         finally:
             self.ended = perf_counter()
             calls, self.after_last = self.after_last, ()  # once, whatever an app sends after it

@@ -87,9 +87,10 @@ class Shell:
         admits = self._admits.get(scope["type"])
         if admits is None:
             return await self._pass_on(scope, receive, send)
-        if self._mark in scope:
-            return await self._app(scope, receive, send)
-        scope[self._mark] = True
+        app, mark = self._app, self._mark
+        if mark in scope:
+            return await app(scope, receive, send)
+        scope[mark] = True
         exchange = Exchange(scope, receive, send, self._keeps_500)
         try:
             for admit in admits:
@@ -98,7 +99,7 @@ class Shell:
                     return None
             if CURRENT.is_wanted:
                 CURRENT.enter(exchange)
-            await self._app(scope, exchange.receive, exchange.send)
+            await app(scope, exchange.receive, exchange.send)
             if exchange.kept is not None and not await answer_refused(exchange, None):
                 await exchange.kept.release()
         except BaseException as error:
@@ -107,8 +108,9 @@ class Shell:
                 return None
             raise
         finally:
-            exchange.end()
-            scope.pop(self._mark, None)
+            if exchange.after_last or exchange.at_end:
+                exchange.end()
+            scope.pop(mark, None)
 
     async def _recover(self, exchange: Exchange, error: BaseException) -> bool:
         """Answer for an error, if a layer can; otherwise send what was kept back."""

@@ -114,7 +114,8 @@ class MetricsLayer(Layer):
         self._collector = collector_for(settings.registry or REGISTRY)
         self._durations = self._collector.durations
         self._labels = RouteLabels()
-        self._rows: dict[tuple[int, str, int], tuple[object, Row]] = {}
+        self._rows: dict[tuple[int, str, int], Row] = {}
+        self._routes: list[object] = []
         self._active = self._durations.active
         self._measuring = (self._measure,)
         self._parts = parts or Parts()
@@ -149,15 +150,10 @@ class MetricsLayer(Layer):
         self._active[method] -= 1
         status = exchange.status or (_CLIENT_LEFT if exchange.cancelled else _SERVER_ERROR)
         scope = exchange.scope
-        route = scope.get("route")
-        known = self._rows.get((id(route), method, status))
-        if (
-            known is not None
-            and known[0] is route
-            and not ("app_root_path" in scope or "asgi_guard.route" in scope or "fastapi" in scope)
+        row = self._rows.get((id(scope.get("route")), method, status))
+        if row is None or (
+            "app_root_path" in scope or "asgi_guard.route" in scope or "fastapi" in scope
         ):
-            row = known[1]
-        else:
             row = self._row(scope, method, status)
         row[0] += seconds
         row[1 if seconds <= SHORTEST else bucket(seconds)] += 1
@@ -166,10 +162,11 @@ class MetricsLayer(Layer):
         """Return the series that a request belongs to, and remember it where the route tells it.
 
         It is remembered by the identity of the route that answered (FastAPI's cannot be hashed),
-        and the route with it, so that it stays so.
+        and the route is kept, so that no other gets that identity.
         """
         row = self._durations.row((method, self._labels.of(scope), status))
         route = scope.get("route")
         if route is not None and _DECIDERS.isdisjoint(scope) and len(self._rows) < _MOST_ROWS:
-            self._rows[id(route), method, status] = (route, row)
+            self._rows[id(route), method, status] = row
+            self._routes.append(route)
         return row

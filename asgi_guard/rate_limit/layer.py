@@ -120,11 +120,12 @@ class RateLimitLayer(Layer):
             if plan.together is not None:
                 return self._admit_together(exchange, plan.together)
             return self._admit_by_all(exchange, plan)
-        key = rule.key(scope)  # from here on, what one rule needs: most requests meet one
+        key_of, hit, now = rule.key, rule.hit, self._now
+        key = key_of(scope)  # from here on, what one rule needs: most requests meet one
         if key is None:
             rule.tally.exempt += 1
             return None
-        admitted, left, reset, wait = rule.hit(key, rule.cost, self._now())
+        admitted, left, reset, wait = hit(key, rule.cost, now())
         fields: tuple[Field, ...] = ()
         if self._draft:
             fields = (rule.policy, (b"ratelimit", rule.state % (left, ceil(reset))))
