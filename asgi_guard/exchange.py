@@ -167,12 +167,3 @@ class Exchange:
             calls, self.after_last = self.after_last, ()  # once, whatever an app sends after it
             for call in calls:
                 call(self)
-
-    def end(self) -> None:
-        """Give back what was taken for this request, if that has not happened: it has ended."""
-        if self.after_last:
-            calls, self.after_last = self.after_last, ()
-            for call in calls:
-                call(self)
-        for call in self.at_end:
-            call(self)

@@ -23,20 +23,19 @@ class Endpoints(Layer):
 
     Args:
         answers: What answers, by path below `root_path`.
+
+    Attributes:
+        paths: Their paths, in all spellings.
     """
 
     def __init__(self, answers: Mapping[str, Answer]) -> None:
         self._answers = dict(answers)
-        self._spellings = spellings(answers)
+        self.paths = spellings(answers)
 
     def admit(self, exchange: Exchange) -> Admission:
         """Answer a request for one of the endpoints, and admit every other."""
-        scope = exchange.scope
-        if scope["path"] in self._spellings or scope.get("root_path"):
-            answer = self._answers.get(app_path(scope))
-            if answer is not None:
-                return self._answer(answer, exchange)
-        return None
+        answer = self._answers.get(app_path(exchange.scope))
+        return None if answer is None else self._answer(answer, exchange)
 
     async def _answer(self, answer: Answer, exchange: Exchange) -> bool:
         if exchange.scope["method"] not in _READS:

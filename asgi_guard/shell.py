@@ -2,6 +2,7 @@
 
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, ClassVar, TypeAlias
 
 from asgi_guard._asgi import ASGIApp, Message, Receive, Scope, Send
@@ -24,6 +25,10 @@ class Layer:
 
     keeps_500: ClassVar[bool] = False
     """Whether a bare 500 is kept back for a moment, since `recover` may find a better answer."""
+
+    paths: AbstractSet[str] = frozenset()
+    """The paths, in all spellings, of the only requests that it has something to do with; where it
+    names none, it sees them all. What comes below a `root_path` it sees in any case."""
 
     has_open: bool = False
     """Whether there is something to close when the app has shut down."""
@@ -71,10 +76,9 @@ class Shell:
         self._guard = guard  # kept alive, so that no other object gets its mark
         self._mark = f"asgi_guard.{type(guard).__name__}.{id(guard)}"
         self._app = app
-        self._admits = {
-            "http": tuple(_hooks(layers, "admit")),
-            "websocket": tuple(_hooks(layers, "admit_socket")),
-        }
+        self._paths = frozenset().union(*(layer.paths for layer in layers))
+        self._whole = _admits(layers)
+        self._admits = _admits([layer for layer in layers if not layer.paths])
         self._recovers = tuple(_hooks(layers[::-1], "recover"))
         if closes is None:
             closes = [layer.aclose for layer in layers if layer.has_open]
@@ -85,11 +89,11 @@ class Shell:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request, and pass on everything else."""
         admits = self._admits.get(scope["type"])
-        if admits is None:
+        mark = self._mark
+        if admits is None or mark in scope:
             return await self._pass_on(scope, receive, send)
-        app, mark = self._app, self._mark
-        if mark in scope:
-            return await app(scope, receive, send)
+        if scope["path"] in self._paths or scope.get("root_path"):
+            admits = self._whole[scope["type"]]
         scope[mark] = True
         exchange = Exchange(scope, receive, send, self._keeps_500)
         try:
@@ -99,6 +103,7 @@ class Shell:
                     return None
             if CURRENT.is_wanted:
                 CURRENT.enter(exchange)
+            app = self._app
             await app(scope, exchange.receive, exchange.send)
             if exchange.kept is not None and not await answer_refused(exchange, None):
                 await exchange.kept.release()
@@ -108,8 +113,9 @@ class Shell:
                 return None
             raise
         finally:
-            if exchange.after_last or exchange.at_end:
-                exchange.end()
+            calls, exchange.after_last = exchange.after_last, ()
+            for call in calls + exchange.at_end:
+                call(exchange)
             scope.pop(mark, None)
 
     async def _recover(self, exchange: Exchange, error: BaseException) -> bool:
@@ -127,7 +133,7 @@ class Shell:
         return False
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Leave what is no request to the app; close what the layers have when it shuts down."""
+        """Leave to the app what is not for us; close what the layers have when it shuts down."""
 
         async def close_first(message: Message) -> None:
             if message["type"].startswith("lifespan.shutdown."):
@@ -137,6 +143,12 @@ class Shell:
 
         closes = scope["type"] == "lifespan" and (self._closes or CURRENT.has_open)
         await self._app(scope, receive, close_first if closes else send)
+
+
+def _admits(layers: Sequence[Layer]) -> dict[str, tuple[Callable[[Exchange], Admission], ...]]:
+    """Return who admits, by the type of a scope."""
+    hooks = {"http": "admit", "websocket": "admit_socket"}
+    return {kind: tuple(_hooks(layers, name)) for kind, name in hooks.items()}
 
 
 def _hooks(layers: Sequence[Layer], name: str) -> Iterator[Any]:
