@@ -40,7 +40,8 @@ class Attempt:
 
     def success(self) -> None:
         """Say that the call succeeded."""
-        self._settle(Outcome.SUCCESS)
+        for stamp in self._take():
+            self._breaker.core.succeed(stamp)
 
     def failure(self, error: BaseException | None = None) -> None:
         """Say that the call failed, and with which error, for the log."""

@@ -5,7 +5,7 @@ import sys
 import threading
 from contextvars import ContextVar
 from types import CodeType, FrameType, TracebackType
-from typing import Self, TypeAlias
+from typing import Self
 
 from asgi_guard.breaker.core import Core
 from asgi_guard.breaker.machine import Stamp
@@ -16,15 +16,15 @@ from asgi_guard.errors import CallTimeout
 class OpenBlocks:
     """The `with` blocks of one breaker that have begun and not ended.
 
-    A breaker is one object, and many tasks and threads are inside its blocks at once: the context
-    tells them apart.
+    A breaker is one object, and many tasks and threads are inside its blocks at once: nearly always
+    the frame tells them apart, and where it does not, the context.
     """
 
     __slots__ = ("_lock", "_open")
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._open: dict[_Block, None] = {}
+        self._open: dict[int, list[_Block]] = {}  # by the number of the frame they stand in
 
     def begin(self, stamp: Stamp, frame: FrameType, limit: asyncio.Timeout | None = None) -> None:
         """Note the beginning of a block.
@@ -34,10 +34,15 @@ class OpenBlocks:
             frame: The frame that the block stands in.
             limit: What ends the block when it takes too long; default None: nothing.
         """
-        block = _Block(self, stamp, _identity(frame), limit)
+        block = _Block(self, stamp, frame, limit)
         with self._lock:
-            self._open[block] = None
-        _entered.set((*(each for each in _entered.get() if each.is_open), block))
+            here = self._open.get(block.place)
+            if here is None:
+                self._open[block.place] = [block]
+            else:
+                here.append(block)
+        around = _entered.get()
+        _entered.set((*[each for each in around if each.is_open], block) if around else (block,))
 
     def end(self, frame: FrameType) -> "tuple[Stamp, asyncio.Timeout | None]":
         """Return the stamp of the block that ends, and what has limited its time.
@@ -52,38 +57,44 @@ class OpenBlocks:
         Raises:
             RuntimeError: No block has begun.
         """
-        place = _identity(frame)
-        in_context = [each for each in _entered.get() if each.owner is self and each.is_open]
-        here = [each for each in in_context if each.frame == place]
+        place = id(frame)
         with self._lock:
-            if not self._open:
-                raise RuntimeError("a block of this breaker has ended that had not begun")
-            if not here:
-                anywhere = [each for each in self._open if each.frame == place]
-                here = anywhere or in_context or list(self._open)
-            block = here[-1]
-            del self._open[block]
+            here = self._open.get(place)
+            if here is not None and len(here) == 1 and here[0].code is frame.f_code:
+                block = here[0]  # as a `with` statement has it: the only one of its frame
+                del self._open[place]
+            else:
+                block = self._take(place, frame.f_code)
         block.is_open = False
         return block.stamp, block.limit
 
-
-_Identity: TypeAlias = tuple[int, CodeType]
-
-
-def _identity(frame: FrameType) -> _Identity:
-    """Tell frames apart while they last; what has ended may leave its number to other code."""
-    return id(frame), frame.f_code
+    def _take(self, place: int, code: CodeType) -> "_Block":
+        """Choose among several blocks, or where the frame is another than the block began in."""
+        # A frame that has ended may have left its number to a frame of other code.
+        here = [each for each in self._open.get(place, ()) if each.code is code]
+        in_context = [each for each in _entered.get() if each.owner is self and each.is_open]
+        anywhere = [each for blocks in self._open.values() for each in blocks]
+        found = [each for each in in_context if each in here] or here or in_context or anywhere
+        if not found:
+            raise RuntimeError("a block of this breaker has ended that had not begun")
+        block = found[-1]
+        there = self._open[block.place]
+        there.remove(block)
+        if not there:
+            del self._open[block.place]
+        return block
 
 
 class _Block:
-    __slots__ = ("frame", "is_open", "limit", "owner", "stamp")
+    __slots__ = ("code", "is_open", "limit", "owner", "place", "stamp")
 
     def __init__(
-        self, owner: OpenBlocks, stamp: Stamp, frame: _Identity, limit: asyncio.Timeout | None
+        self, owner: OpenBlocks, stamp: Stamp, frame: FrameType, limit: asyncio.Timeout | None
     ) -> None:
         self.owner = owner
         self.stamp = stamp
-        self.frame = frame
+        self.place = id(frame)
+        self.code = frame.f_code
         self.limit = limit
         self.is_open = True
 

@@ -263,6 +263,9 @@ class CircuitBreaker(Controls, Blocks):
 
     def end(self, stamp: Stamp, error: BaseException | None, result: object = None) -> None:
         """Judge and settle a call; one that cannot be judged says nothing."""
+        if error is None and not self.judges_results:
+            self.core.succeed(stamp)
+            return
         outcome = Outcome.IGNORED
         try:
             outcome = self._classifier.outcome(error, result)

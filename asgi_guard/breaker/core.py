@@ -137,6 +137,17 @@ class Core:
         if self.machine.news:
             self.tell()
 
+    def succeed(self, stamp: Stamp) -> None:
+        """Settle a call that has succeeded: `settle`, for most calls there are."""
+        if not isinstance(stamp, int):
+            self.settle(stamp, Outcome.SUCCESS)
+            return
+        with self.lock:
+            self.success += 1
+            self.machine.succeed(stamp, self.clock())
+        if self.machine.news:
+            self.tell()
+
     def answered(self, stamp: Stamp) -> None:
         """Note that a call has begun to answer: how long the rest takes does not make it slow."""
         if not isinstance(stamp, int):

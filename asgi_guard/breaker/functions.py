@@ -85,14 +85,15 @@ def call_plainly(
     breaker: "CircuitBreaker", function: Callable[..., Any], /, *args: Any, **kwargs: Any
 ) -> Any:
     """Call a plain function; it cannot be interrupted, but that it took too long is a failure."""
+    limit = breaker.call_timeout
     stamp = breaker.core.admit()
-    began = breaker.core.clock()
+    began = 0.0 if limit is None else breaker.core.clock()
     try:
         result = function(*args, **kwargs)
     except BaseException as error:
         breaker.end(stamp, error)
         raise
-    if breaker.call_timeout is not None and breaker.core.clock() - began > breaker.call_timeout:
+    if limit is not None and breaker.core.clock() - began > limit:
         breaker.settle(stamp, Outcome.FAILURE)
         return result
     return finish(breaker, stamp, result)
