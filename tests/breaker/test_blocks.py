@@ -5,9 +5,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack
 from contextvars import copy_context
+from types import SimpleNamespace
 from typing import Any
 
 from asgi_guard import BreakerState, CircuitBreaker
+from asgi_guard.breaker.blocks import OpenBlocks
 from tests.breaker.breakers import breaker, counted, trip
 
 
@@ -50,6 +52,27 @@ def test_a_block_within_another_context_is_not_taken_for_the_outer() -> None:
         copy_context().run(next, inner, None)
         assert len(before) == 2
         assert it.state is BreakerState.CLOSED
+
+
+def test_a_frame_of_other_code_is_another_frame() -> None:
+    """One that has ended may have left its number to it; the context tells then."""
+    blocks = OpenBlocks()
+    frame: Any = SimpleNamespace(f_code=held.__code__)
+    copy_context().run(blocks.begin, 1, frame)
+    blocks.begin(2, SimpleNamespace(f_code=held.__code__))  # type: ignore[arg-type]
+    frame.f_code = trip.__code__
+    assert blocks.end(frame) == (2, None)
+
+
+def test_of_two_blocks_in_one_frame_that_of_the_context_ends() -> None:
+    """Though it is the older one."""
+    blocks = OpenBlocks()
+    frame: Any = SimpleNamespace(f_code=held.__code__)
+    blocks.begin(1, frame)
+    elsewhere = copy_context()
+    elsewhere.run(blocks.begin, 2, frame)
+    assert blocks.end(frame) == (1, None)
+    assert elsewhere.run(blocks.end, frame) == (2, None)
 
 
 async def test_exit_stacks_end_their_own() -> None:
