@@ -8,14 +8,15 @@ from asgi_guard.errors import ConfigurationError
 
 _LONGEST_NAME = 100
 _CENTURY = 100 * 366 * 86400
+_MOST = 10**15 - 1  # whatever is counted: metrics and header fields can tell it exactly
 _NAME = re.compile(r"[\x20-\x7e]+")
 
 
-def check_count(field: str, value: object, *, least: int = 1, most: int | None = None) -> None:
+def check_count(field: str, value: object, *, least: int = 1, most: int = _MOST) -> None:
     """Require a whole number of at least `least`, and of no more than `most`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ConfigurationError(field, value, f"a whole number from {least} up")
-    if most is not None and value > most:
+    if value > most:
         raise ConfigurationError(field, value, f"at most {most}")
 
 
@@ -70,9 +71,12 @@ def check_endpoint(field: str, value: object) -> None:
 
 
 def check_clock(field: str, value: object) -> None:
-    """Require a clock."""
-    if not callable(value) or not _takes(value, 0):
-        raise ConfigurationError(field, value, "a function that returns seconds")
+    """Require a clock, and ask it for the time."""
+    allowed = "a plain function that returns seconds"
+    if not callable(value) or is_async(value) or not _takes(value, 0):
+        raise ConfigurationError(field, value, allowed)
+    if not isinstance(value(), int | float):
+        raise ConfigurationError(field, value, allowed)
 
 
 def check_function(

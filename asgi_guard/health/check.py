@@ -5,7 +5,7 @@ from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 from typing import Any, TypeAlias
 
-from asgi_guard._checks import check_question, check_seconds
+from asgi_guard._checks import check_flag, check_question, check_seconds
 from asgi_guard.errors import ConfigurationError, Withheld
 
 Ask: TypeAlias = Callable[[], Awaitable[object] | object]
@@ -47,6 +47,7 @@ class Check:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be asked."""
+        check_flag("Check.critical", self.critical)
         check_seconds("Check.timeout", self.timeout)
         check_seconds("Check.ttl", self.ttl, zero=True)
         question(self.check)

@@ -25,7 +25,7 @@ _SERVER_ERROR = 500
 _MOST_ROWS = 1000
 
 # What in a scope decides the label beside the route: a mount, an included router, the user's word.
-_DECIDERS = frozenset({"app_root_path", "asgi_guard.route", "fastapi"})
+_DECIDERS = frozenset({"app_root_path", "asgi_guard.route", "fastapi", "path_template"})
 
 
 @dataclass(frozen=True, slots=True)

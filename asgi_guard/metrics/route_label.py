@@ -51,7 +51,7 @@ class RouteLabels:
 
     def _template(self, scope: Scope) -> str | None:
         told: str | None = scope.get("asgi_guard.route") or scope.get("path_template")
-        if told is not None:
+        if told:  # Litestar's is empty for what it has mounted
             return told
         endpoint = scope.get("endpoint")
         if endpoint is None:

@@ -62,7 +62,7 @@ def parse_quota(field: str, notation: object) -> Quota:
     """
     if isinstance(notation, Quota):
         return notation
-    if not isinstance(notation, str):
+    if not isinstance(notation, str) or not notation.isprintable():
         raise ConfigurationError(field, notation, _NOTATION)
     try:
         items = limits.parse_many(notation)

@@ -370,6 +370,8 @@ def test_a_refusal_survives_a_process_boundary() -> None:
         ("fail_on", "OSError"),
         ("fail_on", ()),
         ("clock", 5),
+        ("clock", asyncio.sleep),
+        ("clock", list),
         ("ignore", (OSError, "x")),
     ],
 )
@@ -378,6 +380,16 @@ def test_a_wrong_setting_is_named(field: str, value: object) -> None:
     with pytest.raises(ConfigurationError) as raised:
         CircuitBreaker(**{"name": "x", field: value})  # type: ignore[arg-type]
     assert raised.value.field == f"CircuitBreaker.{field}"
+
+
+def test_a_clock_is_not_awaited() -> None:
+    """It would never tell the time."""
+
+    async def clock() -> float:
+        return 0.0
+
+    with pytest.raises(ConfigurationError, match=r"CircuitBreaker\.clock"):
+        CircuitBreaker("x", clock=clock)  # type: ignore[arg-type]
 
 
 def test_a_breaker_can_trip() -> None:

@@ -257,6 +257,7 @@ async def test_a_refused_client_that_sent_a_body_is_answered() -> None:
         ({"limit": 0}, "ConcurrencyLimit.limit"),
         ({"limit": -5}, "ConcurrencyLimit.limit"),
         ({"limit": "64"}, "ConcurrencyLimit.limit"),
+        ({"limit": 10**400}, "ConcurrencyLimit.limit"),
         ({"limit": 1, "name": ""}, "ConcurrencyLimit.name"),
         ({"limit": 1, "path": "x"}, "ConcurrencyLimit.path"),
         ({"limit": 1, "methods": "GET"}, "ConcurrencyLimit.methods"),

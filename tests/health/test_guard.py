@@ -265,6 +265,12 @@ def test_times_are_seconds(field: str, value: Any) -> None:
         Check(fine, **{field: value})
 
 
+def test_whether_a_check_is_critical_is_said_plainly() -> None:
+    """A word would count as True, "no" as well."""
+    with pytest.raises(ConfigurationError, match=r"Check\.critical is 'no'"):
+        Check(fine, critical="no")  # type: ignore[arg-type]
+
+
 async def test_a_function_that_takes_too_long_fails_whoever_asks() -> None:
     """Its late answer is none, and nobody waits for it a second time."""
     clock = FakeClock()

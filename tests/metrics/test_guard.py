@@ -92,6 +92,25 @@ async def test_the_scope_may_name_the_route() -> None:
     assert seen["GET", "__overflow__", "200"] == 100
 
 
+async def test_a_template_of_the_framework_goes_before_the_route() -> None:
+    """However often the route has answered; one that is empty tells nothing."""
+    route = object()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scope["route"] = route
+        scope["path_template"] = scope["path"].removesuffix("/one")
+        await hello(scope, receive, send)
+
+    guarded = metrics()(app)
+    for path in ("/a/one", "/b/one", "/b/one", "/one"):
+        await get(path).run(guarded)
+    assert counted(await scrape(guarded)) == {
+        ("GET", "/a", "200"): 1,
+        ("GET", "/b", "200"): 2,
+        ("GET", "__unmatched__", "200"): 1,
+    }
+
+
 @pytest.mark.parametrize("route", [7, ["/a"], "\udcff", "x" * 10_000])
 async def test_what_is_no_route_is_no_label(route: Any) -> None:
     """A mistake there spoils neither the request nor the scrape."""

@@ -231,6 +231,8 @@ async def test_only_the_violated_rule_counts_a_denial() -> None:
         (lambda: RateLimit("1/hour", store=MemoryStore), "RateLimit.store"),  # type: ignore[arg-type]
         (lambda: RateLimit("1/hour", store=RateLimiter("1/hour")), "RateLimit.store"),  # type: ignore[arg-type]
         (lambda: MemoryStore(clock=5), "MemoryStore.clock"),  # type: ignore[arg-type]
+        (lambda: Rule("1/hour", algorithm=["token-bucket"]), "Rule.algorithm"),  # type: ignore[arg-type]
+        (lambda: Rule("1/hour", on_store_failure=["admit"]), "Rule.on_store_failure"),  # type: ignore[arg-type]
         (lambda: Rule("1/hour", path="/{a}/{a}"), "Rule.path"),
         (lambda: Rule("1/hour", path="/{a:colour}"), "Rule.path"),
         (lambda: Rule("1/hour", path="/{a"), "Rule.path"),

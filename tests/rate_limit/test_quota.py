@@ -36,6 +36,7 @@ def test_the_notation_is_that_of_limits(notation: str, count: int, period: float
         "10/0minute",
         "5 PER 0 MINUTES",
         "5/minute;9/hour",
+        "5/minute\n",
         5,
         None,
     ],

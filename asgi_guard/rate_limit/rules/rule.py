@@ -15,7 +15,7 @@ from asgi_guard._checks import (
     check_share,
     is_name,
 )
-from asgi_guard.errors import ConfigurationError
+from asgi_guard.errors import ConfigurationError, shown
 from asgi_guard.keys import KEYS, Key, client_ip
 from asgi_guard.matching import check_methods, compile_matcher
 from asgi_guard.rate_limit.algorithms import Algorithm
@@ -137,7 +137,7 @@ class Rule:
         object.__setattr__(self, "exempt", check_exempt("Rule.exempt", self.exempt))
         if self.lease != 0:
             check_count("Rule.lease", self.lease, least=2, most=LARGEST)
-        if self.on_store_failure not in {None, *FAILURE_MODES}:
+        if self.on_store_failure not in (None, *FAILURE_MODES):
             raise ConfigurationError(
                 "Rule.on_store_failure",
                 self.on_store_failure,
@@ -148,7 +148,7 @@ class Rule:
         compile_matcher("Rule", self.path, self.methods)
         if self.name is None and not is_name(self.label):
             raise ConfigurationError(
-                "Rule.name", None, f"a name= for this rule, since {self.label!r} cannot be one"
+                "Rule.name", None, f"a name= for this rule, since {shown(self.label)} cannot be one"
             )
 
     def _check_tiers(self) -> None:
@@ -172,7 +172,7 @@ class Rule:
         quota = None if callable(self.quota) else parse_quota("Rule.quota", self.quota)
         if self.burst is not None:
             check_count("Rule.burst", self.burst, most=LARGEST)
-        if self.algorithm not in {None, *ALGORITHMS}:
+        if self.algorithm not in (None, *ALGORITHMS):
             raise ConfigurationError(
                 "Rule.algorithm", self.algorithm, f"None, or one of {', '.join(ALGORITHMS)}"
             )
