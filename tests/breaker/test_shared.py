@@ -127,6 +127,15 @@ def test_what_is_heard_is_not_said_again(server: RedisServer) -> None:
         assert server.calls("publish") == 1
 
 
+def test_a_longer_open_time_is_heard_by_all(server: RedisServer) -> None:
+    """A response that trips it, and asks for more peace than that, is obeyed by every process."""
+    with processes(server.url, 2, open_for=5.0) as breakers:
+        connected(breakers)
+        trip(breakers[0])
+        breakers[0].throttle(60.0)
+        until(lambda: (breakers[1].retry_after or 0) > 50)
+
+
 def test_redis_is_missed_once(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     """One line when it is gone, however often it is tried, and one when it is back."""
     with proxy_in_thread(server.port) as proxy:
