@@ -167,4 +167,7 @@ class Blocks:
                 late = CallTimeout(f"{self.name} gave no answer within {self.call_timeout:g} s")
                 self.end(stamp, late)
                 raise late from error
+            if error is None and limit.expired():  # it was cancelled, and went on
+                self.core.settle(stamp, Outcome.FAILURE)
+                return
         self.end(stamp, error)

@@ -13,7 +13,7 @@ from asgi_guard.breaker.children import Children
 from asgi_guard.breaker.controls import Controls
 from asgi_guard.breaker.core import Core
 from asgi_guard.breaker.fallback import NO_FALLBACK, Fallback, FallbackOn
-from asgi_guard.breaker.functions import call_plainly, guarded, in_time
+from asgi_guard.breaker.functions import call_in_time, call_plainly, guarded
 from asgi_guard.breaker.machine import Machine, Stamp
 from asgi_guard.breaker.opening import Luck
 from asgi_guard.breaker.outcome import Classify, ErrorTypes
@@ -76,8 +76,9 @@ class CircuitBreaker(Controls, Blocks):
             returns an `Outcome`, or None for the usual; default None. Cancellation and refusals are
             ignored whatever it says.
         call_timeout: Seconds that an async call may take, above 0; then it ends with `CallTimeout`,
-            which is a failure. A plain call cannot be interrupted: that it took longer is a
-            failure; generators are not timed; default None: any time.
+            which is a failure. A plain call cannot be interrupted, nor an async one that catches
+            its cancellation: that it took longer is a failure. Generators, `with` blocks and
+            attempts in two steps are not timed; default None: any time.
         retry_after_max: The most seconds that a downstream may ask for, above 0; default 300.
         fallback: What stands in for the result of a function that is refused: a value, or a
             function, plain or async, of the same arguments; default: nothing does.
@@ -225,18 +226,11 @@ class CircuitBreaker(Controls, Blocks):
             CallTimeout: It took longer than `call_timeout`.
         """
         try:
-            stamp = self.core.admit()
-            try:
-                result = await in_time(self, function(*args, **kwargs))
-            except BaseException as error:
-                self.end(stamp, error)
-                raise
+            return await call_in_time(self, self.core.admit(), function, *args, **kwargs)
         except Exception as error:
             if self.fallback is None or not self.falls_back_on(error):
                 raise
-            return cast("R", await self.fallback.serve_async(args, kwargs))
-        self.end(stamp, None, result)
-        return result
+        return cast("R", await self.fallback.serve_async(args, kwargs))
 
     def attempt(self) -> Attempt:
         """Admit a call whose outcome somebody will tell later.

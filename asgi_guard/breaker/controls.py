@@ -77,6 +77,9 @@ class Controls:
     def throttle(self, seconds: float) -> None:
         """Open for so many seconds, at most `retry_after_max`: the downstream has asked for it.
 
+        One that is open already stays open for so long, at least. That is no transition: nothing is
+        logged, and no listener is told.
+
         Args:
             seconds: From 0 up.
 

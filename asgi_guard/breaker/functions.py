@@ -113,27 +113,49 @@ def finish(breaker: "CircuitBreaker", stamp: Stamp, result: Any) -> Any:
 
 
 async def _awaited(breaker: "CircuitBreaker", stamp: Stamp, result: Awaitable[R]) -> R:
+    return await call_in_time(breaker, stamp, lambda: result)
+
+
+async def call_in_time(
+    breaker: "CircuitBreaker",
+    stamp: Stamp,
+    function: Callable[P, Awaitable[R]],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> R:
+    """Await what must come within the breaker's own time, if it has one, and settle the call.
+
+    What comes all the same after it was cancelled for that time is passed on: the call has failed.
+    """
+    seconds, in_time = breaker.call_timeout, True
     try:
-        finished = await in_time(breaker, result)
+        if seconds is None:
+            result = await function(*args, **kwargs)
+        else:
+            result, in_time = await _within(breaker, seconds, function(*args, **kwargs))
     except BaseException as error:
         breaker.end(stamp, error)
         raise
-    breaker.end(stamp, None, finished)
-    return finished
+    if in_time:
+        breaker.end(stamp, None, result)
+    else:
+        breaker.settle(stamp, Outcome.FAILURE)
+    return result
 
 
-async def in_time(breaker: "CircuitBreaker", result: Awaitable[R]) -> R:
-    """Await what must come within the breaker's own time, if it has one."""
-    seconds = breaker.call_timeout
-    if seconds is None:
-        return await result
+async def _within(
+    breaker: "CircuitBreaker", seconds: float, result: Awaitable[R]
+) -> tuple[R, bool]:
+    """Return the result, and whether it came in time."""
     try:
         async with asyncio.timeout(seconds) as limit:
-            return await result
+            finished = await result
     except TimeoutError as error:
         if limit.expired():
             raise CallTimeout(f"{breaker.name} gave no answer within {seconds:g} s") from error
         raise
+    return finished, not limit.expired()
 
 
 def _coroutine(breaker: "CircuitBreaker", function: Callable[..., Any]) -> Callable[..., Any]:
@@ -145,15 +167,14 @@ def _coroutine(breaker: "CircuitBreaker", function: Callable[..., Any]) -> Calla
         stamp: Stamp = machine.generation
         if not machine.admits_unasked:
             stamp = admit()
+        if not simple:
+            return await call_in_time(breaker, stamp, function, *args, **kwargs)
         try:
-            if simple:
-                result = await function(*args, **kwargs)
-            else:
-                result = await in_time(breaker, function(*args, **kwargs))
+            result = await function(*args, **kwargs)
         except BaseException as error:
             breaker.end(stamp, error)
             raise
-        if not simple or type(stamp) is not int:
+        if type(stamp) is not int:
             breaker.end(stamp, None, result)
             return result
         with lock:  # as `settle` does, without further calls

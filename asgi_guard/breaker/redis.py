@@ -28,11 +28,17 @@ class Message:
         word: The word.
         seconds: How long it holds.
         name: The name of the breaker.
+        who: Which process.
     """
 
     word: str
     seconds: float
     name: str
+    who: str
+
+
+NOT_UNDERSTOOD = Message("", 0.0, "", "")
+"""What somebody else has said: it is none of our messages."""
 
 
 class Meeting:
@@ -57,6 +63,8 @@ class Meeting:
                 if hasattr(socket, name)
             }
         self._client = Redis.from_url(url, **settings)
+        # A URL may ask for text; what is none would then end the line before it is seen here.
+        self._client.connection_pool.connection_kwargs["decode_responses"] = False
         self._me = uuid4().hex
         self._keys = f"{prefix}:breaker:"
         # Keys belong to a database, and channels to the whole server.
@@ -64,7 +72,7 @@ class Meeting:
         self._channel = f"{prefix}:breakers:{database}"
 
     async def messages(self) -> AsyncGenerator[Message | None, None]:
-        """Yield None once it listens, and then what other processes say.
+        """Yield None once it listens, and then what other processes say, or `NOT_UNDERSTOOD`.
 
         Raises:
             Exception: Whatever redis-py raises when the line is lost; it does not end otherwise.
@@ -75,9 +83,8 @@ class Meeting:
                 await listening.get_message(timeout=None)
             yield None
             async for heard in listening.listen():
-                word, who, milliseconds, name = heard["data"].decode().split(" ", 3)
-                if who != self._me:
-                    yield Message(word, int(milliseconds) * _MILLISECOND, name)
+                if heard["type"] == "message" and (said := _read(heard["data"])).who != self._me:
+                    yield said
 
     async def say(self, word: str, name: str, seconds: float) -> float:
         """Say or ask something; return the seconds that the server answers.
@@ -102,3 +109,13 @@ class Meeting:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+
+def _read(data: object) -> Message:
+    # Whoever may publish there can say anything.
+    try:
+        word, who, milliseconds, name = cast("bytes", data).decode().split(" ", 3)
+        seconds = int(milliseconds) * _MILLISECOND
+    except (ValueError, OverflowError):
+        return NOT_UNDERSTOOD
+    return Message(word, seconds, name, who) if seconds >= 0 else NOT_UNDERSTOOD

@@ -66,7 +66,7 @@ class Share:
         self._lease = lease
         self._post = post
         self._trials = SharedTrials(most, lease, self._wish)
-        machine.share(self._trials)
+        machine.share(self._trials, self._prolonged)
         core.listeners += (self._heard,)
 
     def connect(self, *, is_connected: bool) -> None:
@@ -112,6 +112,9 @@ class Share:
 
     def _wish(self, wish: Wish) -> None:
         self._post(Note(self, wish, self._lease, self._machine.generation))
+
+    def _prolonged(self, seconds: float) -> None:
+        self._post(Note(self, "open", seconds))
 
     def _heard(self, name: str, transition: Transition) -> None:
         if name != self.name or transition.cause is Cause.SHARED:

@@ -22,6 +22,7 @@ _URLS = "a URL of Redis or Valkey that begins with redis://, rediss:// or unix:/
 _MOST_NOTES = 4096
 _FIRST_WAIT = 0.1  # seconds before it connects again
 _LAST_WAIT = 1.0
+_HEARD = frozenset({"open", "close", "trial"})
 _log = logging.getLogger("asgi_guard.breaker")
 
 
@@ -55,6 +56,7 @@ class SharedBreakers:
         self._speaker: Speaker | None = None
         self._is_connected = False
         self._was_out = False
+        self._was_puzzled = False
 
     @staticmethod
     def at(url: str) -> "SharedBreakers":
@@ -151,6 +153,11 @@ class SharedBreakers:
             note.share.retell()
 
     def _hear(self, message: "Message") -> None:
+        if message.word not in _HEARD:
+            if not self._was_puzzled:
+                _log.warning("shared breakers: what is not understood on their channel is ignored")
+            self._was_puzzled = True
+            return
         for share in self._all():
             if share.name != message.name:
                 continue

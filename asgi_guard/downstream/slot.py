@@ -122,18 +122,21 @@ class Slot:
         """
         limit, self._limit = self._limit, None
         late: CallTimeout | None = None
+        is_ended = False
         try:
             if limit is not None:
                 try:
                     await limit.__aexit__(kind, error, traceback)
                 except TimeoutError:
+                    is_ended = True
+                if is_ended or (error is None and limit.expired()):  # cancelled, and gone on
                     late = CallTimeout(f"{self._slots.name} gave no answer in time")
             self._settle(late or error)
         finally:
             line, self._inside = self._inside, None
             if line is not None:
                 line.leave()
-        if late is not None:
+        if is_ended and late is not None:
             raise late from error
 
     async def _enter(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -169,6 +170,29 @@ async def test_a_block_takes_no_longer_than_it_may() -> None:
         async with it:
             await asyncio.sleep(60)
     assert counted(it) == (0, 1, 0, 0)
+
+
+async def stubborn() -> str:
+    """Catch the cancellation, and answer all the same."""
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(60)
+    return "late"
+
+
+async def test_whoever_catches_the_cancellation_has_failed() -> None:
+    """What is returned after the time is passed on, and counts as what it is: too late."""
+    it = breaker(call_timeout=0.01, consecutive_failures=4)
+    uses: list[Callable[[], Awaitable[object]]] = [
+        lambda: it.acall(stubborn),
+        it(stubborn),
+        it(lambda *_: stubborn()),
+    ]
+    for use in uses:
+        assert await use() == "late"
+    async with it:
+        await stubborn()
+    assert counted(it) == (0, 4, 0, 0)
+    assert it.state.value == "open"
 
 
 async def test_a_timeout_of_the_calls_own_is_its_own() -> None:

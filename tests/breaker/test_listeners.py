@@ -36,6 +36,17 @@ def test_a_listener_may_use_the_breaker() -> None:
     assert it.state is CLOSED
 
 
+def test_a_longer_open_time_is_no_transition() -> None:
+    """Nobody is told; who asks is."""
+    it = breaker()
+    heard: list[Transition] = []
+    it.add_listener(lambda name, change: heard.append(change))
+    trip(it)
+    it.throttle(60.0)
+    assert [(each.after, each.open_for) for each in heard] == [(OPEN, 5.0)]
+    assert it.retry_after == it.snapshot().retry_after == 60.0
+
+
 def test_one_that_fails_hurts_nobody(caplog: pytest.LogCaptureFixture) -> None:
     """The others hear, the call keeps its error, and the log tells."""
     it = breaker()

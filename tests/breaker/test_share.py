@@ -111,6 +111,17 @@ def test_what_still_holds_is_told_again(cause: Cause) -> None:
     assert process.said == [("open", 8.0), ("open", 6.0)]
 
 
+def test_a_longer_open_time_is_told() -> None:
+    """What trips it may say in its next line how long to leave it alone; shorter is nothing new."""
+    process = Process()
+    process.call(Outcome.FAILURE)
+    process.core.open_for(60.0, Cause.RETRY_AFTER, "")
+    process.core.open_for(30.0, Cause.RETRY_AFTER, "")
+    process.share.learn_open(90.0)
+    assert process.said == [("open", 5.0), ("open", 60.0)]
+    assert process.core.machine.retry_after(process.clock()) == 90.0
+
+
 def test_a_note_holds_for_what_is_left() -> None:
     """However long it lay there."""
     note = Note(Process().share, "open", 5.0, written=time.monotonic() - 2.0)

@@ -127,6 +127,15 @@ def test_what_is_heard_is_not_said_again(server: RedisServer) -> None:
         assert server.calls("publish") == 1
 
 
+def test_a_longer_open_time_is_heard_by_all(server: RedisServer) -> None:
+    """A response that trips it, and asks for more peace than that, is obeyed by every process."""
+    with processes(server.url, 2, open_for=5.0) as breakers:
+        connected(breakers)
+        trip(breakers[0])
+        breakers[0].throttle(60.0)
+        until(lambda: (breakers[1].retry_after or 0) > 50)
+
+
 def test_redis_is_missed_once(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     """One line when it is gone, however often it is tried, and one when it is back."""
     with proxy_in_thread(server.port) as proxy:
@@ -136,9 +145,56 @@ def test_redis_is_missed_once(server: RedisServer, caplog: pytest.LogCaptureFixt
             time.sleep(0.8)
             proxy.start()
             connected(breakers)
-        lines = [each for each in caplog.messages if each.startswith("shared breakers")]
+        lines = _lines(caplog)
     assert [line.split(":")[1] for line in lines] == [" Redis is out", " Redis is back"]
     assert "redis://" not in caplog.text
+
+
+JUNK = [
+    *(
+        "",
+        "hello",
+        "open",
+        "open somebody",
+        "open somebody soon {name}",
+        "open somebody 1.5 {name}",
+    ),
+    *(
+        "open somebody -1 {name}",
+        f"open somebody {'9' * 400} {{name}}",
+        "OPEN somebody 60000 {name}",
+    ),
+    *(
+        f"open somebody {'9' * 9000} {{name}}",
+        "secret somebody 60000 {name}",
+        "trial\n9\n9\n{name}",
+    ),
+]
+
+
+@pytest.mark.parametrize("options", ["", "?decode_responses=true"])
+def test_what_is_not_understood_is_no_outage(
+    server: RedisServer, caplog: pytest.LogCaptureFixture, options: str
+) -> None:
+    """It is said once, without what it was; the line stays, and what is understood is heard."""
+    with processes(f"{server.url}{options}", 2, open_for=60.0) as breakers:
+        connected(breakers)
+        with server.control() as connection:
+            for each in JUNK:
+                said = each.format(name=breakers[0].name)
+                assert connection.publish("asgi_guard:breakers:0", said) == 2
+            assert connection.publish("asgi_guard:breakers:0", b"\xff\xfe open") == 2
+        trip(breakers[0])
+        until(lambda: states(breakers) == {OPEN})
+        assert [sum(each.snapshot().transitions.values()) for each in breakers] == [1, 1]
+        until(lambda: len(_lines(caplog)) >= 2)
+    ignored = "shared breakers: what is not understood on their channel is ignored"
+    assert _lines(caplog) == [ignored] * 2  # each stands for a process
+    assert "secret" not in caplog.text
+
+
+def _lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each for each in caplog.messages if each.startswith("shared breakers")]
 
 
 def test_closed_breakers_say_nothing(server: RedisServer) -> None:

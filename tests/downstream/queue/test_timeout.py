@@ -1,6 +1,7 @@
 """The time of a call: its wait and itself, and which of them is to blame."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -38,6 +39,22 @@ async def test_over_during_the_call_it_is_a_failure() -> None:
     await first
     snapshot = breaker.snapshot()
     assert (snapshot.success, snapshot.failure) == (1, 1)
+    assert downstream.snapshot().in_flight == 0
+
+
+async def test_whoever_catches_the_cancellation_has_failed() -> None:
+    """What is returned after the time is passed on, and counts as what it is: too late."""
+    breaker = CircuitBreaker("b")
+    downstream = Downstream("d", breaker=breaker, timeout=1.0)
+
+    async def stubborn() -> str:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(2.0)
+        return "late"
+
+    assert await downstream.call(stubborn) == "late"
+    snapshot = breaker.snapshot()
+    assert (snapshot.success, snapshot.failure) == (0, 1)
     assert downstream.snapshot().in_flight == 0
 
 
