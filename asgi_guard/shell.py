@@ -92,7 +92,7 @@ class Shell:
         mark = self._mark
         if admits is None or mark in scope:
             return await self._pass_on(scope, receive, send)
-        if scope["path"] in self._paths or scope.get("root_path"):
+        if self._paths and (scope["path"] in self._paths or scope.get("root_path")):
             admits = self._whole[scope["type"]]
         scope[mark] = True
         exchange = Exchange(scope, receive, send, self._keeps_500)

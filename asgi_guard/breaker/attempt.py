@@ -38,6 +38,15 @@ class Attempt:
         for stamp in self._stamps:
             self._breaker.core.answered(stamp)
 
+    def may_take(self, seconds: float) -> None:
+        """Say how long the call may take: a trial is not taken back before.
+
+        Args:
+            seconds: From now, above 0; less than what is left of `trial_lease` changes nothing.
+        """
+        for stamp in self._stamps:
+            self._breaker.core.extend(stamp, seconds)
+
     def success(self) -> None:
         """Say that the call succeeded."""
         for stamp in self._take():

@@ -64,7 +64,7 @@ class CircuitBreaker(Controls, Blocks):
         open_for: Seconds it stays open at first, above 0; default 5.
         open_multiplier: How many times as long it stays open each time that a trial fails, from 1
             up; default 2.
-        open_max: The most seconds it stays open so, above 0; default 60.
+        open_max: The most seconds it stays open so, before jitter, above 0; default 60.
         jitter: Share of that time by which it is longer, at random, from 0 to 1; default 0.2.
         max_trials: Trials at once while half-open, from 1 up; default 1.
         recover_after: Successful trials that close it, from 1 up; default 2.

@@ -12,6 +12,7 @@ from typing import TypeAlias
 from asgi_guard._clock import Clock
 from asgi_guard.breaker.machine import Machine, Refused, Stamp
 from asgi_guard.breaker.states import BreakerState, Cause, Outcome, Transition
+from asgi_guard.breaker.trials import Trial
 from asgi_guard.errors import CircuitOpen, shown
 
 Listener: TypeAlias = Callable[[str, Transition], object]
@@ -153,6 +154,12 @@ class Core:
         if not isinstance(stamp, int):
             with self.lock:
                 self.machine.answered(stamp, self.clock())
+
+    def extend(self, stamp: Stamp, seconds: float) -> None:
+        """Do not take a trial back before so many seconds from now; other calls have no lease."""
+        if isinstance(stamp, Trial):
+            with self.lock:
+                stamp.lease_end = max(stamp.lease_end, self.clock() + seconds)
 
     def open_for(self, seconds: float, cause: Cause, detail: str) -> None:
         """Open for so many seconds, at least."""

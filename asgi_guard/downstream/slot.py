@@ -72,6 +72,7 @@ class Slot:
     __slots__ = (
         "_ends",
         "_inside",
+        "_is_taken",
         "_limit",
         "_priority",
         "_slots",
@@ -85,6 +86,7 @@ class Slot:
         self._priority = priority
         self._ends = ends
         self._inside: Line | None = None
+        self._is_taken = False
         self._limit: asyncio.Timeout | None = None
         self.attempt: Attempt | None = None
         self.result: object = None
@@ -97,14 +99,18 @@ class Slot:
             CircuitOpen: The breaker is open, or has opened meanwhile.
             DownstreamBusy: Too many wait, or the wait was in vain.
         """
+        if self._is_taken:
+            raise RuntimeError("this slot is taken already: every block needs one of its own")
+        self._is_taken = True
         counts = self._slots.counts
         try:
             await self._enter()
-        except DownstreamBusy as refused:
-            counts.add(refused.reason)
-            raise
-        except CircuitOpen:
-            counts.add("circuit_open")
+        except BaseException as error:
+            self._is_taken = False
+            if isinstance(error, DownstreamBusy):
+                counts.add(error.reason)
+            elif isinstance(error, CircuitOpen):
+                counts.add("circuit_open")
             raise
         counts.add("starts")
         return self
@@ -133,6 +139,7 @@ class Slot:
                     late = CallTimeout(f"{self._slots.name} gave no answer in time")
             self._settle(late or error)
         finally:
+            self._is_taken = False
             line, self._inside = self._inside, None
             if line is not None:
                 line.leave()
@@ -140,8 +147,6 @@ class Slot:
             raise late from error
 
     async def _enter(self) -> None:
-        if self._inside is not None:
-            raise RuntimeError("this slot is taken already: every block needs one of its own")
         line, breaker = self._slots.lines.line(), self._slots.breaker
         self._check_time(line)
         refused = None if breaker is None else breaker.core.refused_now()
@@ -167,6 +172,8 @@ class Slot:
                 own = asyncio.get_running_loop().time() + breaker.call_timeout
                 ends = own if ends is None else min(ends, own)
         if ends is not None:
+            if self.attempt is not None:  # a trial may take as long as any call
+                self.attempt.may_take(ends - asyncio.get_running_loop().time())
             self._limit = asyncio.timeout_at(ends)
             await self._limit.__aenter__()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from asgi_guard import CallTimeout, CircuitBreaker, Downstream, DownstreamBusy
+from asgi_guard import BreakerState, CallTimeout, CircuitBreaker, Downstream, DownstreamBusy
 from tests.downstream.queue.skipping import now, turns
 
 
@@ -132,3 +132,41 @@ async def test_cancelled_from_outside_it_is_a_cancellation() -> None:
         await task
     with pytest.raises(CallTimeout):
         await downstream.call(asyncio.sleep, 200.0)
+
+
+async def test_a_trial_may_take_as_long_as_any_call() -> None:
+    """Its lease is no shorter than its time: a slow downstream would never recover."""
+    breaker = CircuitBreaker(
+        "b",
+        consecutive_failures=1,
+        recover_after=1,
+        open_for=1.0,
+        jitter=0.0,
+        trial_lease=5.0,
+        clock=now,
+    )
+    downstream = Downstream("d", breaker=breaker, min_interval=0, timeout=60.0)
+    breaker.attempt().failure()
+    await asyncio.sleep(1.0)
+    await downstream.call(asyncio.sleep, 20.0)
+    assert breaker.state is BreakerState.CLOSED
+    assert breaker.snapshot().leases_expired == 0
+
+
+async def test_one_slot_is_for_one_block() -> None:
+    """Of two tasks that share it, one is told, also while the other waits; nothing is lost."""
+    downstream = Downstream("d", max_concurrent=1, min_interval=0)
+    slot = downstream.slot()
+
+    async def work() -> None:
+        async with slot:
+            await asyncio.sleep(1.0)
+
+    async with downstream.slot():
+        tasks = [asyncio.create_task(work()) for _ in range(2)]
+        await turns()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(end) for end in ends] == [type(None), RuntimeError]
+    assert downstream.snapshot().in_flight == 0
+    async with slot:  # once it is free
+        assert downstream.snapshot().in_flight == 1
