@@ -1,6 +1,7 @@
 """Ops endpoints: answered outside every limit, to those who may read them."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import TypeAlias
 
 from starlette.responses import PlainTextResponse
@@ -30,7 +31,7 @@ class Endpoints(Layer):
 
     def __init__(self, answers: Mapping[str, Answer]) -> None:
         self._answers = dict(answers)
-        self.paths = spellings(answers)
+        self.paths: AbstractSet[str] = spellings(answers)
 
     def admit(self, exchange: Exchange) -> Admission:
         """Answer a request for one of the endpoints, and admit every other."""
