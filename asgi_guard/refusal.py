@@ -17,6 +17,7 @@ PROBLEM_TYPES = "https://iana.org/assignments/http-problem-types#"
 """Where draft-ietf-httpapi-ratelimit-headers registers its problem types."""
 
 _SECONDS = uuid4().hex  # stands for the number in a body that is rendered already
+_CENTURY = 100 * 366 * 86400  # seconds
 _TRY_AGAIN_LATER = 1013  # RFC 6455 registry of close codes
 
 HeaderFields = Sequence[tuple[bytes, bytes]]
@@ -132,8 +133,11 @@ class Refusal:
 
 
 def whole_seconds(duration: float) -> int:
-    """Round a wait up to whole seconds, at least one: coming back sooner would be in vain."""
-    return max(1, math.ceil(duration))
+    """Round a wait up to whole seconds, at least one: coming back sooner would be in vain.
+
+    What is no number, or longer than a century, is a century: an error may say anything.
+    """
+    return max(1, math.ceil(duration)) if duration < _CENTURY else _CENTURY
 
 
 def _head(body: bytes) -> HeaderFields:

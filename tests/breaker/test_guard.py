@@ -52,6 +52,10 @@ def caused(by: BaseException) -> Exception:
         (caused(ExceptionGroup("", [refusal()])), "8"),
         (ExceptionGroup("", [caused(refusal(3)), refusal(2)]), "3"),
         (refusal(0.0), "1"),
+        (refusal(-5.0), "1"),
+        (refusal(1e300), "3162240000"),
+        (refusal(float("inf")), "3162240000"),
+        (refusal(float("nan")), "3162240000"),
     ],
 )
 async def test_an_open_circuit_is_503(error: BaseException, wait: str) -> None:
