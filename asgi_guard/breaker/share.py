@@ -86,7 +86,8 @@ class Share:
             self._post(Note(self, "open", wait))
 
     def learn_open(self, seconds: float) -> None:
-        """Open for so long, as another process does."""
+        """Open for so long, as another process does; no longer than this one ever would."""
+        seconds = min(seconds, max(self._machine.longest_open, self._core.retry_after_max))
         self._core.open_for(seconds, Cause.SHARED, "another process has opened it")
 
     def learn_closed(self) -> None:

@@ -23,6 +23,12 @@ class SharedMachine(Machine):
         self._trials = trials
         self._prolonged = prolonged
 
+    @property
+    def longest_open(self) -> float:
+        """The most seconds that it opens for by itself."""
+        limits = self._thresholds
+        return limits.open_max * (1 + limits.jitter)
+
     def open_for(self, seconds: float, now: float, cause: Cause, detail: str) -> None:
         """Open for so long, at least: somebody who knows has said so."""
         was_open, until = self._state is BreakerState.OPEN, self._open_until

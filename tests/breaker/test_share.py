@@ -64,6 +64,13 @@ def test_a_trip_a_trial_and_a_recovery_are_told() -> None:
     assert process.state is BreakerState.CLOSED
 
 
+def test_nobody_else_opens_it_for_longer_than_it_would_itself() -> None:
+    """Whoever may publish on the channel may say any number."""
+    process = Process()
+    process.share.learn_open(1e11)
+    assert process.core.machine.retry_after(process.clock()) == 300.0
+
+
 def test_an_answer_to_an_earlier_era_is_none() -> None:
     """Meanwhile somebody else may try."""
     process = Process()
