@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import aiohttp
 from aiohttp.http import HttpProcessingError
+from aiohttp.http_exceptions import ContentEncodingError
 
 from asgi_guard.breaker.breaker import CircuitBreaker
 from asgi_guard.downstream.http_calls import HttpCall, HttpCalls, HttpErrors, Key, host_and_port
@@ -110,7 +111,9 @@ _ERRORS: HttpErrors[aiohttp.ClientRequest] = HttpErrors(
 
 
 def _take_error(call: HttpCall[aiohttp.ClientRequest], error: BaseException) -> None:
-    if isinstance(error, aiohttp.ClientHttpProxyError) or isinstance(
+    if _is_undecodable(error):
+        call.told_nothing()
+    elif isinstance(error, aiohttp.ClientHttpProxyError) or isinstance(
         error.__cause__, HttpProcessingError
     ):
         call.broken(error)  # its status is not one of the server: aiohttp's own 400, or a proxy's
@@ -118,6 +121,13 @@ def _take_error(call: HttpCall[aiohttp.ClientRequest], error: BaseException) -> 
         call.told_nothing()
     else:
         call.failed(error)
+
+
+def _is_undecodable(error: BaseException) -> bool:
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, ContentEncodingError):
+        seen = seen.__cause__
+    return seen is not None
 
 
 def _waited_for_pool(error: BaseException) -> bool:
@@ -140,7 +150,7 @@ def _follow(response: aiohttp.ClientResponse, call: HttpCall[aiohttp.ClientReque
             if broken is None:
                 call.ended()
             else:
-                call.failed(broken)
+                _take_error(call, broken)
         vars(response).pop("close", None)  # nothing is left behind, nor a cycle to collect
         vars(response).pop("release", None)
 

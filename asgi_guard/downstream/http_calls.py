@@ -133,12 +133,13 @@ class HttpCall(Generic[R]):
         errors: The errors of the client.
     """
 
-    __slots__ = ("_attempt", "_errors", "_response")
+    __slots__ = ("_attempt", "_errors", "_is_decoding", "_response")
 
     def __init__(self, attempt: Attempt, errors: HttpErrors[R]) -> None:
         self._attempt = attempt
         self._errors = errors
         self._response: object = None
+        self._is_decoding = False
 
     @property
     def is_settled(self) -> bool:
@@ -170,8 +171,20 @@ class HttpCall(Generic[R]):
                 self._attempt.throttle(seconds)
 
     def ended(self) -> None:
-        """Take in that the body has ended, or that nobody reads on: the head counts."""
-        self._end(None)
+        """Take in that the body has ended, or that nobody reads on: the head counts.
+
+        While some of it is decoded, that is still to be seen.
+        """
+        if not self._is_decoding:
+            self._end(None)
+
+    def decoding(self) -> None:
+        """Take in that the next part of the body is read and decoded."""
+        self._is_decoding = True
+
+    def decoded(self) -> None:
+        """Take in that this part is decoded."""
+        self._is_decoding = False
 
     def failed(self, error: BaseException) -> None:
         """Take in that the call, or the body, ended with an error."""

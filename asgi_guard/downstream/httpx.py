@@ -1,14 +1,16 @@
 """Transports for httpx, sync and async, that put every request through a breaker."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
-from typing import Self, cast
+from typing import Self, TypeAlias, cast
 
 import httpx
 
 from asgi_guard.breaker.breaker import CircuitBreaker
 from asgi_guard.downstream.http_calls import HttpCall, HttpCalls, HttpErrors, Key, host_and_port
 from asgi_guard.errors import CircuitOpen
+
+_Call: TypeAlias = HttpCall[httpx.Request]
 
 
 class RequestRefused(httpx.TransportError, CircuitOpen):
@@ -98,7 +100,10 @@ class BreakerTransport(httpx.BaseTransport):
             response.close()
             raise
         if not call.is_settled:
-            response.stream = _Body(cast("httpx.SyncByteStream", response.stream), call)
+            stream = cast("httpx.SyncByteStream", response.stream)
+            response.stream = _Body(stream, call, vars(response))
+            if "content-encoding" in response.headers:
+                vars(response)["iter_bytes"] = _decoding(response.iter_bytes, call)
         return response
 
     def close(self) -> None:
@@ -162,7 +167,10 @@ class AsyncBreakerTransport(httpx.AsyncBaseTransport):
             await response.aclose()
             raise
         if not call.is_settled:
-            response.stream = _AsyncBody(cast("httpx.AsyncByteStream", response.stream), call)
+            stream = cast("httpx.AsyncByteStream", response.stream)
+            response.stream = _AsyncBody(stream, call, vars(response))
+            if "content-encoding" in response.headers:
+                vars(response)["aiter_bytes"] = _async_decoding(response.aiter_bytes, call)
         return response
 
     async def aclose(self) -> None:
@@ -184,9 +192,7 @@ class AsyncBreakerTransport(httpx.AsyncBaseTransport):
         await self._inner.__aexit__(kind, error, traceback)
 
 
-def _take_head(
-    call: HttpCall[httpx.Request], request: httpx.Request, response: httpx.Response
-) -> None:
+def _take_head(call: _Call, request: httpx.Request, response: httpx.Response) -> None:
     response.request = request
     fields = response.headers
     call.answered(response, response.status_code, fields.get("retry-after"), fields.get("date"))
@@ -196,9 +202,12 @@ def _take_head(
 
 class _Body(httpx.SyncByteStream):
     # It is read after the transport has returned; what happens meanwhile settles the call.
-    def __init__(self, stream: httpx.SyncByteStream, call: HttpCall[httpx.Request]) -> None:
+    def __init__(
+        self, stream: httpx.SyncByteStream, call: _Call, response: dict[str, object]
+    ) -> None:
         self._stream = stream
         self._call = call
+        self._response = response
 
     def __iter__(self) -> Iterator[bytes]:
         try:
@@ -214,13 +223,17 @@ class _Body(httpx.SyncByteStream):
         try:
             self._stream.close()
         finally:
+            self._response.pop("iter_bytes", None)  # the response is left as it was
             self._call.ended()
 
 
 class _AsyncBody(httpx.AsyncByteStream):
-    def __init__(self, stream: httpx.AsyncByteStream, call: HttpCall[httpx.Request]) -> None:
+    def __init__(
+        self, stream: httpx.AsyncByteStream, call: _Call, response: dict[str, object]
+    ) -> None:
         self._stream = stream
         self._call = call
+        self._response = response
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
@@ -237,4 +250,46 @@ class _AsyncBody(httpx.AsyncByteStream):
         try:
             await self._stream.aclose()
         finally:
+            self._response.pop("aiter_bytes", None)
             self._call.ended()
+
+
+# What has come and cannot be decoded is known where it is decoded, after the body or beside it.
+def _decoding(
+    iterate: Callable[[int | None], Iterator[bytes]], call: _Call
+) -> Callable[[int | None], Iterator[bytes]]:
+    def iter_bytes(chunk_size: int | None = None) -> Iterator[bytes]:
+        call.decoding()
+        try:
+            for chunk in iterate(chunk_size):
+                call.decoded()
+                yield chunk
+                call.decoding()
+        except httpx.DecodingError:
+            call.told_nothing()
+            raise
+        finally:
+            call.decoded()
+            call.ended()
+
+    return iter_bytes
+
+
+def _async_decoding(
+    iterate: Callable[[int | None], AsyncIterator[bytes]], call: _Call
+) -> Callable[[int | None], AsyncIterator[bytes]]:
+    async def aiter_bytes(chunk_size: int | None = None) -> AsyncIterator[bytes]:
+        call.decoding()
+        try:
+            async for chunk in iterate(chunk_size):
+                call.decoded()
+                yield chunk
+                call.decoding()
+        except httpx.DecodingError:
+            call.told_nothing()
+            raise
+        finally:
+            call.decoded()
+            call.ended()
+
+    return aiter_bytes

@@ -182,14 +182,16 @@ def test_what_is_not_understood_is_no_outage(
         with server.control() as connection:
             for each in JUNK:
                 said = each.format(name=breakers[0].name)
-                assert connection.publish("asgi_guard:breakers:0", said) == 2
-            assert connection.publish("asgi_guard:breakers:0", b"\xff\xfe open") == 2
+                assert connection.publish("asgi_guard:breakers:0", said) >= 2
+            hear = connection.publish("asgi_guard:breakers:0", b"\xff\xfe open")
         trip(breakers[0])
         until(lambda: states(breakers) == {OPEN})
         assert [sum(each.snapshot().transitions.values()) for each in breakers] == [1, 1]
         until(lambda: len(_lines(caplog)) >= 2)
     ignored = "shared breakers: what is not understood on their channel is ignored"
-    assert _lines(caplog) == [ignored] * 2  # each stands for a process
+    # Each stands for a process; those of other tests may be on their way out.
+    assert set(_lines(caplog)) == {ignored}
+    assert 2 <= len(_lines(caplog)) <= hear
     assert "secret" not in caplog.text
 
 
