@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 from asgi_guard.errors import ConfigurationError
 
+CENTURY = 100 * 366 * 86400  # seconds: the longest time of any kind
+LARGEST = 10**15 - 1  # of an integer in a header field (RFC 9651, section 3.3.1); exact in metrics
 _LONGEST_NAME = 100
-_CENTURY = 100 * 366 * 86400
-_MOST = 10**15 - 1  # whatever is counted: metrics and header fields can tell it exactly
 _NAME = re.compile(r"[\x20-\x7e]+")
 
 
-def check_count(field: str, value: object, *, least: int = 1, most: int = _MOST) -> None:
+def check_count(field: str, value: object, *, least: int = 1, most: int = LARGEST) -> None:
     """Require a whole number of at least `least`, and of no more than `most`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ConfigurationError(field, value, f"a whole number from {least} up")
@@ -25,7 +25,7 @@ def check_seconds(field: str, value: object, *, zero: bool = False) -> None:
     if (
         isinstance(value, bool)
         or not isinstance(value, int | float)
-        or not 0 <= value <= _CENTURY
+        or not 0 <= value <= CENTURY
         or (value == 0 and not zero)
     ):
         raise ConfigurationError(

@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Mapping, Sequence
 from uuid import uuid4
 
 from asgi_guard._asgi import Message, Receive, Scope, Send
+from asgi_guard._checks import CENTURY
 from asgi_guard.exchange import Exchange
 
 PROBLEM_TYPES = "https://iana.org/assignments/http-problem-types#"
 """Where draft-ietf-httpapi-ratelimit-headers registers its problem types."""
 
 _SECONDS = uuid4().hex  # stands for the number in a body that is rendered already
-_CENTURY = 100 * 366 * 86400  # seconds
 _TRY_AGAIN_LATER = 1013  # RFC 6455 registry of close codes
 
 HeaderFields = Sequence[tuple[bytes, bytes]]
@@ -137,7 +137,7 @@ def whole_seconds(duration: float) -> int:
 
     What is no number, or longer than a century, is a century: an error may say anything.
     """
-    return max(1, math.ceil(duration)) if duration < _CENTURY else _CENTURY
+    return max(1, math.ceil(duration)) if duration < CENTURY else CENTURY
 
 
 def _head(body: bytes) -> HeaderFields:

@@ -3,6 +3,7 @@
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from asgi_guard._checks import check_seconds
 from asgi_guard.breaker.machine import Stamp
 from asgi_guard.breaker.states import Outcome
 
@@ -42,8 +43,13 @@ class Attempt:
         """Say how long the call may take: a trial is not taken back before.
 
         Args:
-            seconds: From now, above 0; less than what is left of `trial_lease` changes nothing.
+            seconds: From now, from 0 to a century; less than what is left of `trial_lease` changes
+                nothing.
+
+        Raises:
+            ConfigurationError: It is no such time; nothing is changed.
         """
+        check_seconds("Attempt.may_take.seconds", seconds, zero=True)
         for stamp in self._stamps:
             self._breaker.core.extend(stamp, seconds)
 

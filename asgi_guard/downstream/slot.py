@@ -173,7 +173,7 @@ class Slot:
                 ends = own if ends is None else min(ends, own)
         if ends is not None:
             if self.attempt is not None:  # a trial may take as long as any call
-                self.attempt.may_take(ends - asyncio.get_running_loop().time())
+                self.attempt.may_take(max(0.0, ends - asyncio.get_running_loop().time()))
             self._limit = asyncio.timeout_at(ends)
             await self._limit.__aenter__()
 

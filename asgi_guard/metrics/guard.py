@@ -24,7 +24,9 @@ _CLIENT_LEFT = 499  # nginx's word for a client that did not wait
 _SERVER_ERROR = 500
 _MOST_ROWS = 1000
 
-# What in a scope decides the label beside the route: a mount, an included router, the user's word.
+# What in a scope decides the label beside the route: a mount, an included router, the user's word,
+# the template of a framework that leaves no route. What has one of these is not remembered; that
+# it has one is looked for where the same route may come without it, too.
 _DECIDERS = frozenset({"app_root_path", "asgi_guard.route", "fastapi", "path_template"})
 
 

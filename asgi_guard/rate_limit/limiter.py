@@ -6,7 +6,7 @@ from asgi_guard.keys import bounded
 from asgi_guard.rate_limit.algorithms import Algorithm  # noqa: TC001
 from asgi_guard.rate_limit.ban import Ban
 from asgi_guard.rate_limit.decision import Decision
-from asgi_guard.rate_limit.quota import LARGEST, Quota, parse_quota
+from asgi_guard.rate_limit.quota import Quota, parse_quota
 from asgi_guard.rate_limit.rules.rule import Rule
 from asgi_guard.rate_limit.rules.running import open_counter
 from asgi_guard.rate_limit.stores.opening import MEMORY_STORE, close_store, open_store
@@ -59,7 +59,7 @@ class RateLimiter:
         """
         if not isinstance(key, str):
             raise ConfigurationError("RateLimiter.hit.key", Withheld(key), "a string: str(key)")
-        check_count("RateLimiter.hit.cost", cost, least=0, most=LARGEST)
+        check_count("RateLimiter.hit.cost", cost, least=0)
         (decision,) = await self._store.hit([(self._counter, bounded(key), cost)])
         return decision
 

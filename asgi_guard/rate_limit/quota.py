@@ -8,7 +8,6 @@ import limits
 from asgi_guard._checks import check_count, check_seconds
 from asgi_guard.errors import ConfigurationError
 
-LARGEST = 10**15 - 1  # of an integer in a header field (RFC 9651, section 3.3.1)
 _SHORTEST = 0.001
 _NO_MULTIPLE = re.compile(r"(/|per)\s*0+(?!\d)", re.IGNORECASE)
 _NOTATION = (
@@ -37,10 +36,10 @@ class Quota:
 
     def __post_init__(self) -> None:
         """Refuse what is no quota."""
-        check_count("Quota.count", self.count, most=LARGEST)
+        check_count("Quota.count", self.count)
         check_seconds("Quota.period", self.period)
         if self.burst is not None:
-            check_count("Quota.burst", self.burst, most=LARGEST)
+            check_count("Quota.burst", self.burst)
         if self.period < _SHORTEST:
             raise ConfigurationError("Quota.period", self.period, f"seconds, from {_SHORTEST} up")
 

@@ -83,6 +83,31 @@ def test_an_attempt_that_nobody_settles_is_taken_back() -> None:
     assert (now.leases_expired, now.late) == (1, 1)
 
 
+@pytest.mark.parametrize(("seconds", "lease"), [(30.0, 30.0), (3.0, 10.0), (0, 10.0)])
+def test_a_trial_may_take_longer_than_its_lease(seconds: float, lease: float) -> None:
+    """As long as is said; never less."""
+    it = breaker(trial_lease=10.0)
+    trip(it)
+    advance(it, 5.0)
+    it.attempt().may_take(seconds)
+    advance(it, lease - 0.5)
+    assert it.try_acquire() is None
+    advance(it, 0.5)
+    assert it.try_acquire() is not None
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("inf"), float("nan"), 1e12, "60", True])
+def test_a_trial_may_not_take_for_ever(seconds: Any) -> None:
+    """Nothing would take it back, and the breaker would never close again."""
+    it = breaker(trial_lease=10.0)
+    trip(it)
+    advance(it, 5.0)
+    with pytest.raises(ConfigurationError, match=r"^Attempt\.may_take\.seconds"):
+        it.attempt().may_take(seconds)
+    advance(it, 10.0)
+    assert it.try_acquire() is not None
+
+
 def test_a_server_that_throttles_opens_and_is_in_good_health() -> None:
     """For as long as it asks, up to a limit."""
     it = breaker(retry_after_max=60.0)

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from asgi_guard._asgi import Scope
+from asgi_guard._checks import LARGEST
 from asgi_guard._clock import Clock
 from asgi_guard.callback import Callback, wrong_answer
 from asgi_guard.errors import shown
 from asgi_guard.keys import key_callback
-from asgi_guard.rate_limit.quota import LARGEST
 from asgi_guard.rate_limit.rules.exempt import Exemptions, PlainTest
 from asgi_guard.rate_limit.rules.rule import Rule
 from asgi_guard.rate_limit.rules.running import RuleTally, RunningRule

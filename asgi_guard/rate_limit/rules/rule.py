@@ -20,7 +20,7 @@ from asgi_guard.keys import KEYS, Key, client_ip
 from asgi_guard.matching import check_methods, compile_matcher
 from asgi_guard.rate_limit.algorithms import Algorithm
 from asgi_guard.rate_limit.ban import Ban
-from asgi_guard.rate_limit.quota import LARGEST, Quota, parse_quota
+from asgi_guard.rate_limit.quota import Quota, parse_quota
 from asgi_guard.rate_limit.rules.exempt import Exempt, check_exempt
 
 Cost: TypeAlias = int | Callable[[Scope], int | Awaitable[int]]
@@ -133,10 +133,10 @@ class Rule:
         if callable(self.cost):
             check_function("Rule.cost", self.cost, _COSTS, may_wait=True)
         else:
-            check_count("Rule.cost", self.cost, least=0, most=LARGEST)
+            check_count("Rule.cost", self.cost, least=0)
         object.__setattr__(self, "exempt", check_exempt("Rule.exempt", self.exempt))
         if self.lease != 0:
-            check_count("Rule.lease", self.lease, least=2, most=LARGEST)
+            check_count("Rule.lease", self.lease, least=2)
         if self.on_store_failure not in (None, *FAILURE_MODES):
             raise ConfigurationError(
                 "Rule.on_store_failure",
@@ -171,7 +171,7 @@ class Rule:
     def _check_counting(self) -> None:
         quota = None if callable(self.quota) else parse_quota("Rule.quota", self.quota)
         if self.burst is not None:
-            check_count("Rule.burst", self.burst, most=LARGEST)
+            check_count("Rule.burst", self.burst)
         if self.algorithm not in (None, *ALGORITHMS):
             raise ConfigurationError(
                 "Rule.algorithm", self.algorithm, f"None, or one of {', '.join(ALGORITHMS)}"
