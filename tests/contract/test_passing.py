@@ -139,6 +139,20 @@ async def test_the_apps_header_list_is_not_changed(guard: ASGIGuard) -> None:
     assert first.starts[0]["headers"][0] == second.starts[0]["headers"][0] == (b"x-app", b"yes")
 
 
+async def test_the_apps_message_is_not_changed(guard: ASGIGuard) -> None:
+    """An app may send the same messages for every request."""
+    start = {"type": "http.response.start", "status": 200, "headers": [(b"x-app", b"yes")]}
+    body = {"type": "http.response.body", "body": b""}
+    before = {**start}, {**body}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(start)
+        await send(body)
+
+    await get().run(guard(app))
+    assert (start, body) == before
+
+
 async def test_a_start_without_header_fields_passes(guard: ASGIGuard) -> None:
     """The ASGI specification makes `headers` optional."""
 

@@ -378,7 +378,9 @@ async def test_below_a_root_path() -> None:
     """The path is that of the app."""
     scope = http_scope("/v1/metrics", root_path="/v1")
     incoming = [{"type": "http.request", "body": b""}]
-    assert (await Exchange(scope, incoming).run(metrics()(hello))).status == 200
+    exchange = await Exchange(scope, incoming).run(metrics()(hello))
+    assert exchange.status == 200
+    assert exchange.body.startswith(b"# HELP")
 
 
 async def test_the_route_may_be_named_after_the_app_has_run() -> None:
