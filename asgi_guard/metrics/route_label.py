@@ -126,8 +126,8 @@ class _RouteTable:
         for route in _flat(routes):
             template = _format(route)
             if template is None:
-                continue
-            if hasattr(route, "routes"):
+                self._walk(getattr(route, "routes", None) or (), prefix)  # what a host holds
+            elif hasattr(route, "routes"):
                 mount = prefix + template.removesuffix("/{path}")
                 self._walk(route.routes or (), mount)
                 self._mounts.append((compile_path(mount)[0], mount))

@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Host, Mount, Route, Router
 
 from asgi_guard import CircuitBreaker, ConcurrencyLimit, Guard, Metrics, Permits, RateLimit
 
@@ -194,6 +194,21 @@ async def test_starlette_routes_and_mounts(*, mounted: bool) -> None:
         text = (await http.get("/metrics")).text
     assert f'http_route="{prefix}/a/{{x}}"}} 2.0' in text
     assert f'http_route="{prefix}/deep/{{y}}/b"}} 2.0' in text
+
+
+async def test_routes_and_mounts_of_a_host() -> None:
+    """Which adds nothing to a template."""
+    inside = [Route("/a/{x}", answer), Mount("/deep/{y}", routes=[Route("/b", answer)])]
+    routes: list[Any] = [Host("{shop}.example.org", Router(inside)), Route("/a", answer)]
+    guarded = Guard(metrics=Metrics(registry=CollectorRegistry()))(Starlette(routes=routes))
+    async with client(guarded) as http:
+        for url in ("http://ann.example.org/a/1", "http://bob.example.org/deep/1/b", "/a"):
+            assert (await http.get(url)).status_code == 200
+        await http.get("http://ann.example.org/deep/1/none")
+        text = (await http.get("/metrics")).text
+    for route in ("/a/{x}", "/deep/{y}/b", "/a", "/deep/{y}/{path}"):
+        assert f'http_route="{route}"}} 1.0' in text
+    assert "mount" not in text
 
 
 async def test_a_sync_dependency_may_hold_a_block() -> None:
