@@ -8,13 +8,14 @@ from typing import Any, ParamSpec, TypeVar, cast
 from asgi_guard._checks import is_name
 from asgi_guard._clock import Clock, monotonic
 from asgi_guard.breaker.attempt import Attempt
+from asgi_guard.breaker.awaited import call_in_time
 from asgi_guard.breaker.blocks import Blocks, OpenBlocks
 from asgi_guard.breaker.children import Children
 from asgi_guard.breaker.controls import Controls
 from asgi_guard.breaker.core import Core
 from asgi_guard.breaker.fallback import NO_FALLBACK, Fallback, FallbackOn
-from asgi_guard.breaker.functions import call_in_time, call_plainly, guarded
-from asgi_guard.breaker.machine import Machine, Stamp
+from asgi_guard.breaker.functions import call_plainly, guarded
+from asgi_guard.breaker.machine import Machine
 from asgi_guard.breaker.opening import Luck
 from asgi_guard.breaker.outcome import Classify, ErrorTypes
 from asgi_guard.breaker.registration import Registration
@@ -22,7 +23,8 @@ from asgi_guard.breaker.settings import Settings
 from asgi_guard.breaker.shared import SharedBreakers
 from asgi_guard.breaker.shared_machine import SharedMachine
 from asgi_guard.breaker.snapshot import BreakerSnapshot, snapshot_of
-from asgi_guard.breaker.states import BY_HAND, BreakerState, Outcome
+from asgi_guard.breaker.states import BY_HAND, BreakerState
+from asgi_guard.breaker.verdicts import Verdicts
 from asgi_guard.errors import CircuitOpen, ConfigurationError
 from asgi_guard.keys import digest
 
@@ -31,7 +33,7 @@ R = TypeVar("R")
 _LONGEST_OF_CHILD = 60  # characters, beside which there is room for a hash
 
 
-class CircuitBreaker(Controls, Blocks):
+class CircuitBreaker(Verdicts, Controls, Blocks):
     """Refuses calls to a downstream that keeps failing, and lets a few try when it may be back.
 
     Closed, it counts outcomes; it trips on so many failures in a row, or on a share of failures or
@@ -246,36 +248,6 @@ class CircuitBreaker(Controls, Blocks):
             return self.attempt()
         except CircuitOpen:
             return None
-
-    def judge(self, error: BaseException | None, result: object = None) -> Outcome:
-        """Return the outcome of a call that ended so."""
-        return self._classifier.outcome(error, result)
-
-    def settle(self, stamp: Stamp, outcome: Outcome, error: BaseException | None = None) -> None:
-        """Settle a call that was admitted with this stamp."""
-        self.core.settle(stamp, outcome, error)
-
-    def end(self, stamp: Stamp, error: BaseException | None, result: object = None) -> None:
-        """Judge and settle a call; one that cannot be judged says nothing."""
-        if error is None and not self.judges_results:
-            self.core.succeed(stamp)
-            return
-        outcome = Outcome.IGNORED
-        try:
-            outcome = self._classifier.outcome(error, result)
-        finally:
-            self.core.settle(stamp, outcome, error)
-
-    def falls_back_on(self, error: Exception) -> bool:
-        """Tell whether the fallback stands in for a call that ended with this error."""
-        if isinstance(error, CircuitOpen):
-            return error.breaker == self.name
-        fallback = self.fallback
-        return (
-            fallback is not None
-            and fallback.on == "failure"
-            and self.judge(error) is Outcome.FAILURE
-        )
 
     def _child(self, key: str) -> "CircuitBreaker":
         name = f"{self.name}[{key}]"

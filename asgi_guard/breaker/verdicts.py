@@ -1,0 +1,55 @@
+"""Verdicts: how a call through a breaker ended, and what follows from it."""
+
+from asgi_guard.breaker.core import Core
+from asgi_guard.breaker.fallback import Fallback
+from asgi_guard.breaker.machine import Stamp
+from asgi_guard.breaker.outcome import Classifier
+from asgi_guard.breaker.states import Outcome
+from asgi_guard.errors import CircuitOpen
+
+
+class Verdicts:
+    """What judges and settles the calls of a breaker.
+
+    Attributes:
+        name: The breaker's name.
+        core: What the calls of the breaker share.
+        fallback: What stands in for results; None: nothing does.
+        judges_results: Whether what a call returns can make it a failure.
+    """
+
+    name: str
+    core: Core
+    fallback: Fallback | None
+    judges_results: bool
+    _classifier: Classifier
+
+    def judge(self, error: BaseException | None, result: object = None) -> Outcome:
+        """Return the outcome of a call that ended so."""
+        return self._classifier.outcome(error, result)
+
+    def settle(self, stamp: Stamp, outcome: Outcome, error: BaseException | None = None) -> None:
+        """Settle a call that was admitted with this stamp."""
+        self.core.settle(stamp, outcome, error)
+
+    def end(self, stamp: Stamp, error: BaseException | None, result: object = None) -> None:
+        """Judge and settle a call; one that cannot be judged says nothing."""
+        if error is None and not self.judges_results:
+            self.core.succeed(stamp)
+            return
+        outcome = Outcome.IGNORED
+        try:
+            outcome = self._classifier.outcome(error, result)
+        finally:
+            self.core.settle(stamp, outcome, error)
+
+    def falls_back_on(self, error: Exception) -> bool:
+        """Tell whether the fallback stands in for a call that ended with this error."""
+        if isinstance(error, CircuitOpen):
+            return error.breaker == self.name
+        fallback = self.fallback
+        return (
+            fallback is not None
+            and fallback.on == "failure"
+            and self.judge(error) is Outcome.FAILURE
+        )
