@@ -54,9 +54,8 @@ async def call_in_time(
         breaker.end(stamp, error)
         raise
     if in_time:
-        breaker.end(stamp, None, result)
-    else:
-        breaker.settle(stamp, Outcome.FAILURE)
+        return breaker.returned(stamp, result)
+    breaker.settle(stamp, Outcome.FAILURE)
     return result
 
 

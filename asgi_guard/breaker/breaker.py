@@ -3,6 +3,7 @@
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, ParamSpec, TypeVar, cast
 
 from asgi_guard._checks import is_name
@@ -19,6 +20,7 @@ from asgi_guard.breaker.machine import Machine
 from asgi_guard.breaker.opening import Luck
 from asgi_guard.breaker.outcome import Classify, ErrorTypes
 from asgi_guard.breaker.registration import Registration
+from asgi_guard.breaker.served import with_fallback
 from asgi_guard.breaker.settings import Settings
 from asgi_guard.breaker.shared import SharedBreakers
 from asgi_guard.breaker.shared_machine import SharedMachine
@@ -207,16 +209,11 @@ class CircuitBreaker(Verdicts, Controls, Blocks):
         Raises:
             CircuitOpen: The breaker refused and has no fallback; the function was not called.
         """
-        fallback = self.fallback
-        if fallback is None:
-            return cast("R", call_plainly(self, function, *args, **kwargs))
-        fallback.check_plain(function)
-        try:
-            return cast("R", call_plainly(self, function, *args, **kwargs))
-        except Exception as error:
-            if not self.falls_back_on(error):
-                raise
-        return cast("R", fallback.serve(args, kwargs))
+        call: Callable[..., Any] = partial(call_plainly, self, function)
+        if self.fallback is not None:
+            self.fallback.check_plain(function)
+            call = with_fallback(self, self.fallback, call, waits=False)
+        return cast("R", call(*args, **kwargs))
 
     async def acall(
         self, function: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs

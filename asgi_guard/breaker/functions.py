@@ -48,6 +48,8 @@ def guarded(breaker: "CircuitBreaker", function: Callable[P, R]) -> Callable[P, 
                 function,
                 "a function that returns one value: items that were yielded cannot be taken back",
             )
+        if make is not _coroutine:
+            breaker.fallback.check_plain(function)
         made = with_fallback(breaker, breaker.fallback, made, waits=make is _coroutine)
     return cast("Callable[P, R]", functools.wraps(function)(made))
 
@@ -106,8 +108,7 @@ def finish(breaker: "CircuitBreaker", stamp: Stamp, result: Any) -> Any:
             return generator(breaker, lambda: result, lambda: stamp)()
         if inspect.isasyncgen(result):
             return async_generator(breaker, lambda: result, lambda: stamp)()
-    breaker.end(stamp, None, result)
-    return result
+    return breaker.returned(stamp, result)
 
 
 def _coroutine(breaker: "CircuitBreaker", function: Callable[..., Any]) -> Callable[..., Any]:
@@ -127,8 +128,7 @@ def _coroutine(breaker: "CircuitBreaker", function: Callable[..., Any]) -> Calla
             breaker.end(stamp, error)
             raise
         if type(stamp) is not int:
-            breaker.end(stamp, None, result)
-            return result
+            return breaker.returned(stamp, result)
         with lock:  # as `settle` does, without further calls
             core.success += 1
             machine.succeed(stamp, clock())

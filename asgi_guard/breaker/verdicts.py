@@ -1,11 +1,15 @@
 """Verdicts: how a call through a breaker ended, and what follows from it."""
 
+from typing import TypeVar
+
 from asgi_guard.breaker.core import Core
 from asgi_guard.breaker.fallback import Fallback
 from asgi_guard.breaker.machine import Stamp
 from asgi_guard.breaker.outcome import Classifier
 from asgi_guard.breaker.states import Outcome
-from asgi_guard.errors import CircuitOpen
+from asgi_guard.errors import CircuitOpen, FailedResult
+
+R = TypeVar("R")
 
 
 class Verdicts:
@@ -32,24 +36,37 @@ class Verdicts:
         """Settle a call that was admitted with this stamp."""
         self.core.settle(stamp, outcome, error)
 
-    def end(self, stamp: Stamp, error: BaseException | None, result: object = None) -> None:
+    def end(self, stamp: Stamp, error: BaseException | None, result: object = None) -> Outcome:
         """Judge and settle a call; one that cannot be judged says nothing."""
         if error is None and not self.judges_results:
             self.core.succeed(stamp)
-            return
+            return Outcome.SUCCESS
         outcome = Outcome.IGNORED
         try:
             outcome = self._classifier.outcome(error, result)
         finally:
             self.core.settle(stamp, outcome, error)
+        return outcome
+
+    def returned(self, stamp: Stamp, result: R) -> R:
+        """Judge and settle a call that has returned, and pass its result on.
+
+        Raises:
+            FailedResult: The fallback stands in for it.
+        """
+        if self.end(stamp, None, result) is Outcome.FAILURE and self.serves_failures:
+            raise FailedResult(f"{self.name} takes what was returned for a failure")
+        return result
+
+    @property
+    def serves_failures(self) -> bool:
+        """Whether the fallback stands in for failures as well."""
+        return self.fallback is not None and self.fallback.on == "failure"
 
     def falls_back_on(self, error: Exception) -> bool:
         """Tell whether the fallback stands in for a call that ended with this error."""
         if isinstance(error, CircuitOpen):
             return error.breaker == self.name
-        fallback = self.fallback
-        return (
-            fallback is not None
-            and fallback.on == "failure"
-            and self.judge(error) is Outcome.FAILURE
-        )
+        if isinstance(error, FailedResult):
+            return True
+        return self.serves_failures and self.judge(error) is Outcome.FAILURE
