@@ -27,11 +27,6 @@ def is_awaited(result: object) -> bool:
     return type(result) not in VALUES and inspect.isawaitable(result)
 
 
-async def awaited(breaker: "CircuitBreaker", stamp: Stamp, result: Awaitable[R]) -> R:
-    """Await what a plain function has returned, and settle its call."""
-    return await call_in_time(breaker, stamp, lambda: result)
-
-
 async def call_in_time(
     breaker: "CircuitBreaker",
     stamp: Stamp,
@@ -44,12 +39,12 @@ async def call_in_time(
 
     What comes all the same after it was cancelled for that time is passed on: the call has failed.
     """
-    seconds, in_time = breaker.call_timeout, True
+    in_time = True
     try:
-        if seconds is None:
+        if breaker.call_timeout is None:
             result = await function(*args, **kwargs)
         else:
-            result, in_time = await within(breaker, seconds, function(*args, **kwargs))
+            result, in_time = await within(breaker, function(*args, **kwargs))
     except BaseException as error:
         breaker.end(stamp, error)
         raise
@@ -59,13 +54,18 @@ async def call_in_time(
     return result
 
 
-async def within(breaker: "CircuitBreaker", seconds: float, result: Awaitable[R]) -> tuple[R, bool]:
-    """Return the result, and whether it came in time."""
+async def within(breaker: "CircuitBreaker", result: Awaitable[R]) -> tuple[R, bool]:
+    """Return the result, and whether it came in the time that a call may take.
+
+    Raises:
+        CallTimeout: It did not, and was cancelled.
+    """
+    seconds = breaker.call_timeout
     try:
         async with asyncio.timeout(seconds) as limit:
             finished = await result
     except TimeoutError as error:
-        if limit.expired():
+        if seconds is not None and limit.expired():
             raise CallTimeout(f"{breaker.name} gave no answer within {seconds:g} s") from error
         raise
     return finished, not limit.expired()

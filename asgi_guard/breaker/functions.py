@@ -1,13 +1,17 @@
 """Functions under a breaker: plain and async ones, and generators of both kinds."""
 
+import asyncio
+import concurrent.futures
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from asgi_guard._checks import is_async
-from asgi_guard.breaker.awaited import VALUES, awaited, call_in_time
+from asgi_guard.breaker.awaited import VALUES, call_in_time
+from asgi_guard.breaker.futures import settled_future, settled_thread_future
 from asgi_guard.breaker.generators import async_generator, generator
+from asgi_guard.breaker.later import later
 from asgi_guard.breaker.machine import Stamp
 from asgi_guard.breaker.served import with_fallback
 from asgi_guard.breaker.states import Outcome
@@ -102,13 +106,24 @@ def call_plainly(
 def finish(breaker: "CircuitBreaker", stamp: Stamp, result: Any) -> Any:
     """Settle a call that has returned; one that is not over yet is settled when it is."""
     if type(result) not in VALUES:
+        if isinstance(result, asyncio.Future):
+            return settled_future(breaker, stamp, result)
+        if isinstance(result, concurrent.futures.Future):
+            return settled_thread_future(breaker, stamp, result)
         if inspect.isawaitable(result):
-            return awaited(breaker, stamp, result)
+            return _awaited(breaker, stamp, result)
         if inspect.isgenerator(result):
             return generator(breaker, lambda: result, lambda: stamp)()
         if inspect.isasyncgen(result):
             return async_generator(breaker, lambda: result, lambda: stamp)()
     return breaker.returned(stamp, result)
+
+
+def _awaited(breaker: "CircuitBreaker", stamp: Stamp, result: Awaitable[Any]) -> Awaitable[Any]:
+    is_coroutine = inspect.iscoroutine(result) or inspect.isgenerator(result)
+    if is_coroutine or (isinstance(result, Coroutine) and not hasattr(result, "__aenter__")):
+        return call_in_time(breaker, stamp, lambda: result)
+    return later(breaker, stamp, result)
 
 
 def _coroutine(breaker: "CircuitBreaker", function: Callable[..., Any]) -> Callable[..., Any]:

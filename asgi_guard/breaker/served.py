@@ -1,10 +1,14 @@
 """Functions with a fallback: what stands in for their results when they are refused, or fail."""
 
+import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from asgi_guard.breaker.awaited import is_awaited
 from asgi_guard.breaker.fallback import Fallback
+from asgi_guard.breaker.futures import task_of
 
 if TYPE_CHECKING:
     from asgi_guard.breaker.breaker import CircuitBreaker
@@ -27,23 +31,30 @@ def with_fallback(
             return await _served(breaker, fallback, made(*args, **kwargs), args, kwargs)
 
         return awaited
-    seen_to_wait = False  # what the function returns is known once it has returned
+    serve = fallback.serve  # what the function returns is known once it has returned
 
     def served(*args: Any, **kwargs: Any) -> Any:
-        nonlocal seen_to_wait
+        nonlocal serve
         try:
             result = made(*args, **kwargs)
         except Exception as error:
             if not breaker.falls_back_on(error):
                 raise
-            serve = fallback.serve_async if seen_to_wait else fallback.serve
             return serve(args, kwargs)
-        if is_awaited(result):
-            seen_to_wait = True
-            return _served(breaker, fallback, result, args, kwargs)
-        return result
+        if not is_awaited(result):
+            return result
+        is_future = isinstance(result, asyncio.Future)
+        serve = partial(_serve_task, fallback) if is_future else fallback.serve_async
+        if fallback.on == "rejected" and not inspect.iscoroutine(result):
+            return result  # it was admitted
+        waiting = _served(breaker, fallback, result, args, kwargs)
+        return task_of(result, waiting) if is_future else waiting
 
     return served
+
+
+def _serve_task(fallback: Fallback, args: Any, kwargs: Any) -> "asyncio.Task[Any]":
+    return asyncio.get_running_loop().create_task(fallback.serve_async(args, kwargs))
 
 
 async def _served(
