@@ -12,7 +12,6 @@ from asgi_guard.breaker.attempt import Attempt
 from asgi_guard.breaker.awaited import call_in_time
 from asgi_guard.breaker.blocks import Blocks, OpenBlocks
 from asgi_guard.breaker.children import Children
-from asgi_guard.breaker.controls import Controls
 from asgi_guard.breaker.core import Core
 from asgi_guard.breaker.fallback import NO_FALLBACK, Fallback, FallbackOn
 from asgi_guard.breaker.functions import call_plainly, guarded
@@ -35,7 +34,7 @@ R = TypeVar("R")
 _LONGEST_OF_CHILD = 60  # characters, beside which there is room for a hash
 
 
-class CircuitBreaker(Verdicts, Controls, Blocks):
+class CircuitBreaker(Verdicts, Blocks):
     """Refuses calls to a downstream that keeps failing, and lets a few try when it may be back.
 
     Closed, it counts outcomes; it trips on so many failures in a row, or on a share of failures or

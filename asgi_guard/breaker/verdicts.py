@@ -1,29 +1,29 @@
 """Verdicts: how a call through a breaker ended, and what follows from it."""
 
+import time
 from typing import TypeVar
 
-from asgi_guard.breaker.core import Core
+from asgi_guard.breaker.controls import Controls
 from asgi_guard.breaker.fallback import Fallback
 from asgi_guard.breaker.machine import Stamp
 from asgi_guard.breaker.outcome import Classifier
+from asgi_guard.breaker.peace import peace_asked
 from asgi_guard.breaker.states import Outcome
 from asgi_guard.errors import CircuitOpen, FailedResult
 
 R = TypeVar("R")
 
 
-class Verdicts:
+class Verdicts(Controls):
     """What judges and settles the calls of a breaker.
 
     Attributes:
         name: The breaker's name.
-        core: What the calls of the breaker share.
         fallback: What stands in for results; None: nothing does.
         judges_results: Whether what a call returns can make it a failure.
     """
 
     name: str
-    core: Core
     fallback: Fallback | None
     judges_results: bool
     _classifier: Classifier
@@ -46,7 +46,15 @@ class Verdicts:
             outcome = self._classifier.outcome(error, result)
         finally:
             self.core.settle(stamp, outcome, error)
+        if error is not None:
+            self.heed(error)
         return outcome
+
+    def heed(self, error: BaseException) -> None:
+        """Open for as long as the server asks whose response an error carries, if it does."""
+        seconds = peace_asked(error, time.time())
+        if seconds:
+            self.throttle(seconds)
 
     def returned(self, stamp: Stamp, result: R) -> R:
         """Judge and settle a call that has returned, and pass its result on.
