@@ -77,7 +77,8 @@ class CircuitBreaker(Verdicts, Blocks):
         ignore: Error types that are not, though `fail_on` covers them; default none.
         classify: A plain function of the error that ended a call (or None) and of its result that
             returns an `Outcome`, or None for the usual; default None. Cancellation and refusals are
-            ignored whatever it says.
+            ignored whatever it says. An error of its own never hides that of a call, which counts
+            as usual then; about a result it is raised, and the call is ignored.
         call_timeout: Seconds that an async call may take, above 0; then it ends with `CallTimeout`,
             which is a failure. A plain call cannot be interrupted, nor an async one that catches
             its cancellation: that it took longer is a failure. Generators, `with` blocks and
@@ -254,6 +255,7 @@ class CircuitBreaker(Verdicts, Blocks):
         child = object.__new__(CircuitBreaker)
         child._begin(replace(self._settings, name=name), self._luck)
         child._is_child = True
+        child._classifier = self._classifier  # so that its function's mistake is logged once
         child.fallback = self.fallback
         child.core.listeners += self.core.listeners
         child.registration = self.registration
