@@ -53,7 +53,6 @@ def async_generator(
 
     async def guarded(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         stamp = begin()
-        items = None
         try:
             items = function(*args, **kwargs)
             item = await anext(items)
@@ -62,6 +61,7 @@ def async_generator(
                 try:
                     sent = yield item
                 except GeneratorExit:
+                    await items.aclose()
                     raise
                 except BaseException as error:  # noqa: BLE001 - it is the generator's
                     item = await items.athrow(error)
@@ -72,8 +72,5 @@ def async_generator(
         except BaseException as error:
             breaker.end(stamp, error)
             raise
-        finally:
-            if items is not None:
-                await items.aclose()
 
     return guarded
