@@ -10,6 +10,7 @@ from asgi_guard.breaker.states import Outcome
 from asgi_guard.breaker.statuses import outcome_of_status, status_of
 from asgi_guard.callback import name_of, wrong_answer
 from asgi_guard.errors import ConfigurationError, Rejected
+from asgi_guard.escaped import made_of
 
 ErrorTypes: TypeAlias = tuple[type[BaseException], ...]
 
@@ -53,9 +54,11 @@ class Classifier:
         """Return the outcome of a call that ended with this error, or else with this result.
 
         Cancellation, and what asgi_guard itself refuses, is ignored whatever anybody says. An error
-        that carries the status of an HTTP response is what the status is. A group is a failure when
-        it holds one. What `classify` raises about an error is logged, and the error is judged as
-        usual, or it would hide what the call ended with; about a result, it is raised.
+        whose `__cause__` is such a refusal is one in other words. An error that carries the status
+        of an HTTP response is what the status is. A group is a failure when it holds one.
+
+        What `classify` raises about an error is logged, and the error is judged as usual, or it
+        would hide what the call ended with; about a result, it is raised.
         """
         if isinstance(error, (*_ENDED_FROM_OUTSIDE, Rejected)):
             return Outcome.IGNORED
@@ -85,7 +88,7 @@ class Classifier:
         if isinstance(error, BaseExceptionGroup):
             outcomes = {self.outcome(part) for part in error.exceptions}
             return Outcome.FAILURE if Outcome.FAILURE in outcomes else Outcome.IGNORED
-        if not isinstance(error, self._fail_on):
+        if not isinstance(error, self._fail_on) or made_of(error, Rejected):
             return Outcome.IGNORED
         status = status_of(error)
         return Outcome.FAILURE if status is None else outcome_of_status(status)

@@ -162,6 +162,55 @@ def test_a_group_is_a_failure_when_it_holds_one(errors: list[Exception], expecte
     assert outcome(ExceptionGroup("", errors), ignore=KeyError) is expected
 
 
+def translated(error: BaseException, *, hides: bool = False) -> Exception:
+    """Return an error that was raised from another, or while that was handled."""
+    made = DownError()
+    made.__cause__, made.__context__ = None if hides else error, error
+    return made
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (translated(CircuitOpen("open")), IGNORED),
+        (translated(translated(QuotaExceeded("over"))), IGNORED),
+        (translated(ExceptionGroup("", [CircuitOpen("open"), QuotaExceeded("over")])), IGNORED),
+        (translated(ExceptionGroup("", [CircuitOpen("open"), DownError()])), FAILURE),
+        (ExceptionGroup("", [translated(CircuitOpen("open")), DownError()]), FAILURE),
+        (translated(KeyError()), FAILURE),
+        (translated(CircuitOpen("open"), hides=True), FAILURE),
+    ],
+)
+def test_a_refusal_in_other_words_is_one(error: Exception, expected: Outcome) -> None:
+    """Where that is said by `raise ... from`; what fails while a refusal is handled has failed."""
+    assert outcome(error, ignore=KeyError) is expected
+    assert outcome(error, classify=lambda *_: FAILURE) is FAILURE
+
+
+def test_errors_that_are_each_others_cause_are_judged() -> None:
+    """A circle has no end."""
+    one, other = DownError(), DownError()
+    one.__cause__, other.__cause__ = other, one
+    assert outcome(one) is FAILURE
+
+
+async def test_an_outer_breaker_does_not_trip_by_an_inner_one() -> None:
+    """However the function between them calls a refusal."""
+    outer, inner = breaker(consecutive_failures=1), breaker(consecutive_failures=1)
+    inner.force_open()
+
+    @outer
+    async def order() -> None:
+        try:
+            await inner.acall(afail)
+        except CircuitOpen as refused:
+            raise DownError from refused
+
+    with pytest.raises(DownError):
+        await order()
+    assert (counted(outer), outer.state.value) == ((0, 0, 1, 0), "closed")
+
+
 def test_a_cancelled_group_is_ignored() -> None:
     """A task group that was cancelled holds nothing else."""
     group = BaseExceptionGroup("", [asyncio.CancelledError(), KeyboardInterrupt()])
