@@ -172,6 +172,10 @@ class CallTimeout(GuardError, TimeoutError):  # noqa: N818 - it says what happen
     """A call to a downstream took longer than its breaker gives it."""
 
 
+class FailedResult(GuardError):  # noqa: N818 - it says what happened
+    """A call returned what `classify` calls a failure, and something else stands in for it."""
+
+
 class ReconnectStopped(GuardError):  # noqa: N818 - it says what happened
     """Nobody dials a lost connection again; the `__cause__` is the error of the last dial.
 

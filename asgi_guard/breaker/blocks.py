@@ -116,7 +116,7 @@ class Blocks:
     core: Core
     _open_blocks: OpenBlocks
 
-    def end(self, stamp: Stamp, error: BaseException | None, result: object = None) -> None:
+    def end(self, stamp: Stamp, error: BaseException | None, result: object = None) -> Outcome:
         """Judge and settle a call."""
         raise NotImplementedError
 

@@ -3,26 +3,29 @@
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, ParamSpec, TypeVar, cast
 
 from asgi_guard._checks import is_name
 from asgi_guard._clock import Clock, monotonic
 from asgi_guard.breaker.attempt import Attempt
+from asgi_guard.breaker.awaited import call_in_time
 from asgi_guard.breaker.blocks import Blocks, OpenBlocks
 from asgi_guard.breaker.children import Children
-from asgi_guard.breaker.controls import Controls
 from asgi_guard.breaker.core import Core
 from asgi_guard.breaker.fallback import NO_FALLBACK, Fallback, FallbackOn
-from asgi_guard.breaker.functions import call_in_time, call_plainly, guarded
-from asgi_guard.breaker.machine import Machine, Stamp
+from asgi_guard.breaker.functions import call_plainly, guarded
+from asgi_guard.breaker.machine import Machine
 from asgi_guard.breaker.opening import Luck
 from asgi_guard.breaker.outcome import Classify, ErrorTypes
 from asgi_guard.breaker.registration import Registration
+from asgi_guard.breaker.served import with_fallback
 from asgi_guard.breaker.settings import Settings
 from asgi_guard.breaker.shared import SharedBreakers
 from asgi_guard.breaker.shared_machine import SharedMachine
 from asgi_guard.breaker.snapshot import BreakerSnapshot, snapshot_of
-from asgi_guard.breaker.states import BY_HAND, BreakerState, Outcome
+from asgi_guard.breaker.states import BY_HAND, BreakerState
+from asgi_guard.breaker.verdicts import Verdicts
 from asgi_guard.errors import CircuitOpen, ConfigurationError
 from asgi_guard.keys import digest
 
@@ -31,7 +34,7 @@ R = TypeVar("R")
 _LONGEST_OF_CHILD = 60  # characters, beside which there is room for a hash
 
 
-class CircuitBreaker(Controls, Blocks):
+class CircuitBreaker(Verdicts, Blocks):
     """Refuses calls to a downstream that keeps failing, and lets a few try when it may be back.
 
     Closed, it counts outcomes; it trips on so many failures in a row, or on a share of failures or
@@ -74,7 +77,8 @@ class CircuitBreaker(Controls, Blocks):
         ignore: Error types that are not, though `fail_on` covers them; default none.
         classify: A plain function of the error that ended a call (or None) and of its result that
             returns an `Outcome`, or None for the usual; default None. Cancellation and refusals are
-            ignored whatever it says.
+            ignored whatever it says. An error of its own never hides that of a call, which counts
+            as usual then; about a result it is raised, and the call is ignored.
         call_timeout: Seconds that an async call may take, above 0; then it ends with `CallTimeout`,
             which is a failure. A plain call cannot be interrupted, nor an async one that catches
             its cancellation: that it took longer is a failure. Generators, `with` blocks and
@@ -205,16 +209,11 @@ class CircuitBreaker(Controls, Blocks):
         Raises:
             CircuitOpen: The breaker refused and has no fallback; the function was not called.
         """
-        fallback = self.fallback
-        if fallback is None:
-            return cast("R", call_plainly(self, function, *args, **kwargs))
-        fallback.check_plain(function)
-        try:
-            return cast("R", call_plainly(self, function, *args, **kwargs))
-        except Exception as error:
-            if not self.falls_back_on(error):
-                raise
-        return cast("R", fallback.serve(args, kwargs))
+        call: Callable[..., Any] = partial(call_plainly, self, function)
+        if self.fallback is not None:
+            self.fallback.check_plain(function)
+            call = with_fallback(self, self.fallback, call, waits=False)
+        return cast("R", call(*args, **kwargs))
 
     async def acall(
         self, function: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
@@ -247,36 +246,6 @@ class CircuitBreaker(Controls, Blocks):
         except CircuitOpen:
             return None
 
-    def judge(self, error: BaseException | None, result: object = None) -> Outcome:
-        """Return the outcome of a call that ended so."""
-        return self._classifier.outcome(error, result)
-
-    def settle(self, stamp: Stamp, outcome: Outcome, error: BaseException | None = None) -> None:
-        """Settle a call that was admitted with this stamp."""
-        self.core.settle(stamp, outcome, error)
-
-    def end(self, stamp: Stamp, error: BaseException | None, result: object = None) -> None:
-        """Judge and settle a call; one that cannot be judged says nothing."""
-        if error is None and not self.judges_results:
-            self.core.succeed(stamp)
-            return
-        outcome = Outcome.IGNORED
-        try:
-            outcome = self._classifier.outcome(error, result)
-        finally:
-            self.core.settle(stamp, outcome, error)
-
-    def falls_back_on(self, error: Exception) -> bool:
-        """Tell whether the fallback stands in for a call that ended with this error."""
-        if isinstance(error, CircuitOpen):
-            return error.breaker == self.name
-        fallback = self.fallback
-        return (
-            fallback is not None
-            and fallback.on == "failure"
-            and self.judge(error) is Outcome.FAILURE
-        )
-
     def _child(self, key: str) -> "CircuitBreaker":
         name = f"{self.name}[{key}]"
         if not is_name(name):
@@ -286,6 +255,7 @@ class CircuitBreaker(Controls, Blocks):
         child = object.__new__(CircuitBreaker)
         child._begin(replace(self._settings, name=name), self._luck)
         child._is_child = True
+        child._classifier = self._classifier  # so that its function's mistake is logged once
         child.fallback = self.fallback
         child.core.listeners += self.core.listeners
         child.registration = self.registration

@@ -96,7 +96,12 @@ class Core:
             if isinstance(admitted, Refused):
                 self.not_permitted += 1
         if machine.news:
-            self.tell()
+            try:
+                self.tell()
+            except BaseException:  # the call will not be made
+                if not isinstance(admitted, Refused):
+                    self.settle(admitted, Outcome.IGNORED)
+                raise
         if isinstance(admitted, Refused):
             raise self.refusal(admitted)
         return admitted
@@ -193,9 +198,13 @@ class Core:
         return CircuitOpen("; ".join(words), wait, breaker=self.name, state=refused.state.value)
 
     def tell(self) -> None:
-        """Log and report the transitions that nobody has been told of yet."""
+        """Log and report the transitions that nobody has been told of yet.
+
+        An error of a listener is logged. What ends the process is raised when all have been told.
+        """
         with self.lock:
             news, self.machine.news = self.machine.news, []
+        end: BaseException | None = None
         for transition in news:
             _log_transition(self.name, transition)
             for listener in self.listeners:
@@ -203,6 +212,13 @@ class Core:
                     listener(self.name, transition)
                 except Exception:  # noqa: BLE001 - it is anybody's code
                     _log.exception("circuit %r: a listener failed: %s", self.name, shown(listener))
+                except BaseException as error:  # noqa: BLE001 - raised below
+                    end = end or error
+        try:
+            if end is not None:
+                raise end
+        finally:
+            end = None  # or it would hold this frame, and the frame it
 
 
 def _log_transition(name: str, transition: Transition) -> None:

@@ -154,7 +154,7 @@ class Machine:
             self._trip_if_due(now)  # for calls that are still under way, and slow already
         if self._state in _ADMITS_ALL:
             if self._thresholds.slow_call is not None:
-                return self._slow.begin(self.generation, now)
+                return self._slow.begin(self.generation, now, is_watched=self._counts)
             self.admits_unasked = True
             return self.generation
         trial = self._trials.begin(now) if self._state is BreakerState.HALF_OPEN else None

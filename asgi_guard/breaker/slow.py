@@ -53,10 +53,18 @@ class SlowCalls:
         self._overdue: dict[Call, None] = {}
         self.ended: int = 0
 
-    def begin(self, generation: int, now: float) -> Call:
-        """Begin to measure a call."""
+    def begin(self, generation: int, now: float, *, is_watched: bool = True) -> Call:
+        """Begin to measure a call.
+
+        Args:
+            generation: The era it is admitted in.
+            now: The time.
+            is_watched: Whether it is slow while it is under way; default True. One that nobody ever
+                ends is then kept until `overdue()` has seen it, and otherwise not at all.
+        """
         call = Call(generation, now)
-        self._under_way[call] = None
+        if is_watched:
+            self._under_way[call] = None
         return call
 
     def end(self, call: Call, now: float) -> bool:

@@ -6,6 +6,9 @@ _LEAST_FAILURE = 500
 _SAYS_NOTHING = frozenset({501, 505})  # of the request, rather than of the server
 _STATUSES = range(100, 600)
 
+ASKS_FOR_PEACE: frozenset[int] = frozenset({429, 503})
+"""Statuses with which `Retry-After` says how long a server wants to be left alone."""
+
 
 def outcome_of_status(status: int) -> Outcome:
     """Return what a response comes to: an error of the client is an answer of the server.
@@ -26,6 +29,33 @@ def status_of(error: BaseException) -> int | None:
             if isinstance(status, int) and status in _STATUSES:
                 return int(status)
     return None
+
+
+def fields_of(error: BaseException) -> tuple[str | None, str | None]:
+    """Return the `Retry-After` and `Date` fields of the response that an error carries.
+
+    They are those of its `response`, or its own where it has a `status`, as errors of aiohttp and
+    urllib have. What has a `status_code` itself is what an app raises to answer its own client: how
+    long that has to wait is no word of a downstream.
+    """
+    for holder in (_read(error, "response"), error):
+        fields = _read(holder, "headers")
+        if fields is None or (holder is error and _read(error, "status_code") is not None):
+            continue
+        asked = _field(fields, "Retry-After")
+        if asked is not None:
+            return asked, _field(fields, "Date")
+    return None, None
+
+
+def _field(fields: object, name: str) -> str | None:
+    """Return a field, of whatever holds fields; a plain mapping may have it in small letters."""
+    get = _read(fields, "get")
+    try:
+        values = [get(each) for each in (name, name.lower())] if callable(get) else []
+    except Exception:  # noqa: BLE001 - it is anybody's code
+        return None
+    return next((each for each in values if isinstance(each, str)), None)
 
 
 def _read(holder: object, name: str) -> object:

@@ -18,7 +18,8 @@ class Answer(Generic[R]):
     Attributes:
         value: The result: of this call, of the last one that succeeded, or the fallback.
         age: Seconds since it was fetched: default 0, for that of this call; None for the fallback.
-        error: Why it is not of this call; default None: it is.
+        error: Why it is not of this call: what that ended with, or `FailedResult` where it returned
+            what is a failure; default None: it is.
     """
 
     value: R

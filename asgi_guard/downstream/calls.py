@@ -9,6 +9,7 @@ from asgi_guard.breaker.states import Outcome
 from asgi_guard.downstream.answer import Answer, LastResults
 from asgi_guard.downstream.retries import Retries
 from asgi_guard.downstream.slot import Slot, Slots
+from asgi_guard.errors import FailedResult
 
 _Ended: TypeAlias = tuple[Outcome | None, Any]
 
@@ -61,11 +62,14 @@ class Calls:
     async def result(self, call: Call) -> Any:
         """Return the result of a call, or what stands in for it."""
         try:
-            return (await self._made(call))[1]
+            outcome, result = await self._made(call)
         except Exception as error:
             if self._fallback is None or not self._stands_in_for(error):
                 raise
             return await self._fallback.serve_async(call.args, call.kwargs)
+        if self._fallback is None or not self._has_failed(outcome):
+            return result
+        return await self._fallback.serve_async(call.args, call.kwargs)
 
     async def answer(self, key: Hashable, call: Call) -> Answer[Any]:
         """Return the same with its age; the last good result goes before the fallback."""
@@ -74,17 +78,26 @@ class Calls:
         except Exception as error:
             if not self._stands_in_for(error):
                 raise
-            kept = None if self._last is None else self._last.find(key, error)
-            if kept is not None:
-                self._slots.counts.add("stale")
-                return kept
-            if self._fallback is None:
+            stand_in = await self._stand_in(key, call, error)
+            if stand_in is None:
                 raise
-            stand_in = await self._fallback.serve_async(call.args, call.kwargs)
-            return Answer(stand_in, None, error)
+            return stand_in
+        if self._has_failed(outcome):
+            failed = FailedResult(f"{self._slots.name} returned what is a failure")
+            return await self._stand_in(key, call, failed) or Answer(result)
         if self._last is not None and outcome is Outcome.SUCCESS:
             self._last.keep(key, result)
         return Answer(result)
+
+    async def _stand_in(self, key: Hashable, call: Call, error: Exception) -> Answer[Any] | None:
+        """Return what there is in place of a result; None where there is nothing."""
+        kept = None if self._last is None else self._last.find(key, error)
+        if kept is not None:
+            self._slots.counts.add("stale")
+            return kept
+        if self._fallback is None:
+            return None
+        return Answer(await self._fallback.serve_async(call.args, call.kwargs), None, error)
 
     async def _made(self, call: Call) -> _Ended:
         """Make the call, and again; what comes of it is the last attempt that was begun."""
@@ -141,3 +154,7 @@ class Calls:
         if self._slots.is_own(error):
             return True
         return self._on == "failure" and self._slots.judge(error) is Outcome.FAILURE
+
+    def _has_failed(self, outcome: Outcome | None) -> bool:
+        """Tell whether something else stands in for a result, since it is a failure."""
+        return self._on == "failure" and outcome is Outcome.FAILURE

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from asgi_guard.breaker.breaker import CircuitBreaker
+from asgi_guard.breaker.retry_after import retry_after
 from asgi_guard.breaker.states import Outcome
 from asgi_guard.breaker.statuses import outcome_of_status, status_of
-from asgi_guard.downstream.retry_after import retry_after
 
 FATAL = frozenset({401, 403, 404, 1008})
 """Statuses of handshakes, and close codes, after which another dial would end alike."""

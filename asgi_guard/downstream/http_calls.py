@@ -12,11 +12,11 @@ from asgi_guard._checks import check_function
 from asgi_guard.breaker.attempt import Attempt
 from asgi_guard.breaker.breaker import CircuitBreaker
 from asgi_guard.breaker.outcome import ErrorTypes
+from asgi_guard.breaker.retry_after import retry_after
 from asgi_guard.breaker.states import Outcome
-from asgi_guard.breaker.statuses import outcome_of_status
+from asgi_guard.breaker.statuses import ASKS_FOR_PEACE, outcome_of_status
 from asgi_guard.callback import name_of, wrong_answer
 from asgi_guard.downstream.checks import check_breaker
-from asgi_guard.downstream.retry_after import retry_after
 from asgi_guard.errors import CircuitOpen
 
 R = TypeVar("R")
@@ -26,7 +26,6 @@ Key: TypeAlias = Callable[[R], str]
 
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _SWITCHING_PROTOCOLS = 101
-_ASKS_FOR_PEACE = frozenset({429, 503})
 
 
 class Url(Protocol):
@@ -165,7 +164,7 @@ class HttpCall(Generic[R]):
             self._end(self._errors.of_status(response))
         elif status == _SWITCHING_PROTOCOLS:
             self.ended()
-        if status in _ASKS_FOR_PEACE:
+        if status in ASKS_FOR_PEACE:
             seconds = retry_after(asked, time.time(), date)
             if seconds is not None:
                 self._attempt.throttle(seconds)

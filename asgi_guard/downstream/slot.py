@@ -195,3 +195,5 @@ class Slot:
                     attempt.success()
                 else:
                     attempt.ignore()
+        if error is not None and self._slots.breaker is not None:
+            self._slots.breaker.heed(error)

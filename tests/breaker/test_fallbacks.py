@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 
-from asgi_guard import CircuitBreaker, CircuitOpen, ConfigurationError, QuotaExceeded
+from asgi_guard import (
+    CircuitBreaker,
+    CircuitOpen,
+    ConfigurationError,
+    Outcome,
+    QuotaExceeded,
+)
+from asgi_guard.testing import FakeClock
 from tests.breaker.breakers import DownError, afail, breaker, fail, trip
 
 
@@ -78,6 +85,47 @@ async def test_failures_are_served_only_when_that_is_asked_for() -> None:
     assert both.snapshot().failure == 3
     assert both.call(fail) == "stale"
     assert both.snapshot().not_permitted == 1
+
+
+def bad_is_failure(error: BaseException | None, result: object) -> Outcome | None:
+    """Call a result a failure."""
+    return Outcome.FAILURE if result == "bad" else None
+
+
+async def abad() -> str:
+    """Return what is a failure."""
+    return "bad"
+
+
+def bad_later() -> Any:
+    """Return what is awaited for it."""
+    return abad()
+
+
+@pytest.mark.parametrize(("on", "served"), [("failure", "stale"), ("rejected", "bad")])
+@pytest.mark.parametrize("more", [{}, {"call_timeout": 9.0}])
+async def test_a_result_that_is_a_failure_is_one(on: str, served: str, more: Any) -> None:
+    """It is served where failures are, by every way of calling; else it is passed on."""
+    it = breaker(
+        fallback="stale", fallback_on=on, classify=bad_is_failure, consecutive_failures=99, **more
+    )
+    child = it.for_key("a")
+    assert it.call(lambda: "bad") == it(lambda: "bad")() == child.call(lambda: "bad") == served
+    assert await it.acall(abad) == await it(abad)() == served
+    assert await it.acall(bad_later) == await it(bad_later)() == served
+    waits: Any = it.call(bad_later)
+    assert await waits == served
+    assert it.call(lambda: "good") == await it.acall(asyncio.sleep, 0, "good") == "good"
+    assert it.snapshot().failure == 8
+    assert it.snapshot().fallbacks == (8 if on == "failure" else 0)
+
+
+async def test_a_late_result_is_still_a_result() -> None:
+    """It counts as a failure, and is better than what would stand in for it."""
+    clock = FakeClock()
+    it = breaker(fallback="stale", fallback_on="failure", call_timeout=1.0, clock=clock)
+    assert it.call(lambda: clock.advance(2.0)) is None
+    assert (it.snapshot().failure, it.snapshot().fallbacks) == (1, 0)
 
 
 @pytest.mark.parametrize("error", [KeyError(), QuotaExceeded("over"), CircuitOpen("", breaker="b")])

@@ -133,6 +133,34 @@ async def test_generators_that_fail_trip() -> None:
         await anext(it(afailing)())
 
 
+@pytest.mark.parametrize(("error", "counts"), [(DownError, FAILED), (KeyError, IGNORED)])
+async def test_an_error_while_it_is_closed_is_that_of_the_call(
+    error: type[Exception], counts: tuple[int, ...]
+) -> None:
+    """It is raised, and counts as it does anywhere; plain and async."""
+
+    def items() -> Items:
+        try:
+            yield 1
+        finally:
+            raise error
+
+    async def aitems() -> AsyncItems:
+        try:
+            yield 1
+        finally:
+            raise error
+
+    it, ait = breaker(ignore=KeyError), breaker(ignore=KeyError)
+    begun, abegun = it(items)(), ait(aitems)()
+    assert next(begun) == await anext(abegun) == 1
+    with pytest.raises(error):
+        begun.close()
+    with pytest.raises(error):
+        await abegun.aclose()
+    assert counted(it) == counted(ait) == counts
+
+
 async def test_what_is_thrown_and_not_caught_is_a_failure() -> None:
     """It left the generator."""
     it, log = breaker(), list[object]()

@@ -14,7 +14,7 @@ from asgi_guard import (
     ConfigurationError,
     Transition,
 )
-from tests.breaker.breakers import breaker, trip
+from tests.breaker.breakers import DownError, breaker, fail, trip
 
 OPEN, CLOSED = BreakerState.OPEN, BreakerState.CLOSED
 
@@ -62,6 +62,33 @@ def test_one_that_fails_hurts_nobody(caplog: pytest.LogCaptureFixture) -> None:
     errors = [each for each in caplog.records if each.levelno == logging.ERROR]
     assert len(errors) == 1
     assert "a listener failed" in errors[0].getMessage()
+
+
+@pytest.mark.parametrize("end", [SystemExit, KeyboardInterrupt])
+def test_one_that_ends_the_process_leaves_nothing_half_done(end: type[BaseException]) -> None:
+    """It leaves where the change was caused, when the others have heard and the call is settled."""
+    it = breaker(consecutive_failures=1, recover_after=1)
+    heard: list[BreakerState] = []
+
+    def ends(name: str, change: Transition) -> None:
+        raise end
+
+    it.add_listener(ends)
+    it.add_listener(lambda name, change: heard.append(change.after))
+    with pytest.raises(end) as raised:
+        it.call(fail)
+    assert isinstance(raised.value.__context__, DownError)
+    assert (it.state, it.snapshot().failure) == (OPEN, 1)
+    it.core.clock.advance(5.0)  # type: ignore[attr-defined]
+    with pytest.raises(end):
+        it.call(heard.clear)
+    assert it.retry_after == 0.0  # the place of the trial, which was not made, is free
+    with pytest.raises(end):
+        it.call(lambda: None)
+    assert it.state is CLOSED
+    with pytest.raises(end):
+        it.throttle(5.0)
+    assert heard == [OPEN, BreakerState.HALF_OPEN, CLOSED, OPEN]
 
 
 def test_one_that_is_removed_hears_no_more() -> None:

@@ -23,7 +23,7 @@ from asgi_guard import (
 )
 from asgi_guard.breaker.outcome import Classifier
 from asgi_guard.breaker.states import Outcome
-from tests.breaker.breakers import DownError, breaker
+from tests.breaker.breakers import DownError, afail, breaker, counted, fail
 
 SUCCESS, FAILURE, IGNORED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.IGNORED
 STATUSES = [
@@ -162,6 +162,55 @@ def test_a_group_is_a_failure_when_it_holds_one(errors: list[Exception], expecte
     assert outcome(ExceptionGroup("", errors), ignore=KeyError) is expected
 
 
+def translated(error: BaseException, *, hides: bool = False) -> Exception:
+    """Return an error that was raised from another, or while that was handled."""
+    made = DownError()
+    made.__cause__, made.__context__ = None if hides else error, error
+    return made
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (translated(CircuitOpen("open")), IGNORED),
+        (translated(translated(QuotaExceeded("over"))), IGNORED),
+        (translated(ExceptionGroup("", [CircuitOpen("open"), QuotaExceeded("over")])), IGNORED),
+        (translated(ExceptionGroup("", [CircuitOpen("open"), DownError()])), FAILURE),
+        (ExceptionGroup("", [translated(CircuitOpen("open")), DownError()]), FAILURE),
+        (translated(KeyError()), FAILURE),
+        (translated(CircuitOpen("open"), hides=True), FAILURE),
+    ],
+)
+def test_a_refusal_in_other_words_is_one(error: Exception, expected: Outcome) -> None:
+    """Where that is said by `raise ... from`; what fails while a refusal is handled has failed."""
+    assert outcome(error, ignore=KeyError) is expected
+    assert outcome(error, classify=lambda *_: FAILURE) is FAILURE
+
+
+def test_errors_that_are_each_others_cause_are_judged() -> None:
+    """A circle has no end."""
+    one, other = DownError(), DownError()
+    one.__cause__, other.__cause__ = other, one
+    assert outcome(one) is FAILURE
+
+
+async def test_an_outer_breaker_does_not_trip_by_an_inner_one() -> None:
+    """However the function between them calls a refusal."""
+    outer, inner = breaker(consecutive_failures=1), breaker(consecutive_failures=1)
+    inner.force_open()
+
+    @outer
+    async def order() -> None:
+        try:
+            await inner.acall(afail)
+        except CircuitOpen as refused:
+            raise DownError from refused
+
+    with pytest.raises(DownError):
+        await order()
+    assert (counted(outer), outer.state.value) == ((0, 0, 1, 0), "closed")
+
+
 def test_a_cancelled_group_is_ignored() -> None:
     """A task group that was cancelled holds nothing else."""
     group = BaseExceptionGroup("", [asyncio.CancelledError(), KeyboardInterrupt()])
@@ -196,6 +245,45 @@ def test_one_that_classifies_may_leave_it() -> None:
     assert outcome(None, classify=lambda *_: None) is SUCCESS
     assert outcome(DownError(), classify=lambda *_: None) is FAILURE
     assert outcome(KeyError(), ignore=KeyError, classify=lambda *_: None) is IGNORED
+
+
+async def test_a_mistake_of_it_hides_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    """The call's own leaves, and counts as usual; the mistake is logged once for all keys."""
+    no_words: dict[str, Outcome] = {}
+
+    def classify(error: BaseException | None, result: Any) -> Any:
+        return 1 if isinstance(error, KeyError) else no_words["failed"]
+
+    it = breaker(
+        classify=classify,
+        ignore=KeyError,
+        fallback="stale",
+        fallback_on="failure",
+        consecutive_failures=99,
+    )
+    uses: list[Any] = [it.call, it.for_key("a").call, lambda function: it(function)()]
+    assert [use(fail) for use in uses] == ["stale"] * 3
+    assert await it.acall(afail) == "stale"
+    for error in (DownError(), KeyError()):
+        with pytest.raises(type(error)) as raised, it:
+            raise error
+        assert raised.value.__context__ is None
+    assert counted(it) == (0, 5, 1, 0)
+    logged = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert [each.exc_info and each.exc_info[0] for each in logged] == [KeyError]
+    assert "classify" in logged[0].getMessage()
+
+
+def test_what_ends_the_process_passes_through_it() -> None:
+    """And holds no place."""
+
+    def classify(error: BaseException | None, result: Any) -> Any:
+        raise SystemExit
+
+    it = breaker(classify=classify)
+    with pytest.raises(SystemExit):
+        it.call(fail)
+    assert counted(it) == (0, 0, 1, 0)
 
 
 def test_a_wrong_word_is_an_error_and_gives_the_call_back() -> None:

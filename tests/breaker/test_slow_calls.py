@@ -1,5 +1,7 @@
 """Slow calls: those that have ended, those under way, and those that nobody ever ends."""
 
+import tracemalloc
+
 import pytest
 
 from asgi_guard.breaker.machine import Machine, Refused
@@ -122,3 +124,27 @@ def test_metrics_only_tells_once_of_calls_that_hang() -> None:
     for _ in range(50):
         call(it, Outcome.SUCCESS, 2.0)
     assert it.would_trip == 1
+
+
+@pytest.mark.parametrize("state", [*BreakerState])
+def test_calls_that_nobody_ends_are_forgotten_in_every_state(state: BreakerState) -> None:
+    """In no state: 100,000 of them leave no more behind than a window holds."""
+    it = slow_machine(window=10.0, min_calls=1_000_000, consecutive_failures=None)
+    it.force(state, 0.0)
+    tracemalloc.start()
+    for second in range(1_000):
+        for _ in range(100):
+            it.admit(float(second))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 1_000_000
+
+
+def test_a_slow_call_is_counted_while_nothing_is_concluded() -> None:
+    """Its length is a fact."""
+    it = slow_machine()
+    it.force(BreakerState.DISABLED, 0.0)
+    stamp = begun(it, 0.0)
+    assert it.counts(5.0) == (0, 0, 0)
+    it.settle(stamp, Outcome.SUCCESS, 5.0)
+    assert it.slow_calls == 1

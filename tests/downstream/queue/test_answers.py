@@ -12,6 +12,7 @@ from asgi_guard import (
     ConfigurationError,
     Downstream,
     DownstreamBusy,
+    FailedResult,
     Outcome,
 )
 from asgi_guard.testing import FakeClock
@@ -110,6 +111,27 @@ async def test_a_failed_result_is_not_kept() -> None:
     assert (await made.fetch("k", give, "bad")).value == "bad"
     breaker.force_open()
     assert (await made.fetch("k", give, "new")).value == "good"
+
+
+async def test_a_failed_result_is_replaced_where_failures_are() -> None:
+    """By the last good one, or else by the fallback; without either it is all there is."""
+
+    def made(**more: Any) -> Downstream:
+        judged = CircuitBreaker(
+            "b", classify=lambda error, result: Outcome.FAILURE if result == "bad" else None
+        )
+        return Downstream("d", breaker=judged, fallback_on="failure", min_interval=0, **more)
+
+    with_fallback = made(fallback=lambda value: f"not {value}")
+    await with_fallback.fetch("k", give, "good")
+    kept = await with_fallback.fetch("k", give, "bad")
+    assert (kept.value, type(kept.error)) == ("good", FailedResult)
+    answer = await with_fallback.fetch("other", give, "bad")
+    assert (answer.value, answer.age, type(answer.error)) == ("not bad", None, FailedResult)
+    assert await with_fallback.call(give, "bad") == await with_fallback(give)("bad") == "not bad"
+    assert with_fallback.snapshot().fallbacks == 3
+    plain = made(keep_last=0)
+    assert await plain.call(give, "bad") == (await plain.fetch("k", give, "bad")).value == "bad"
 
 
 async def test_the_fallback_stands_in_for_refused_calls() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asgi_guard.downstream.retry_after import http_date, retry_after
+from asgi_guard.breaker.retry_after import http_date, retry_after
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 YEAR = 366 * 86400.0
