@@ -6,7 +6,6 @@ from types import FrameType
 from typing import TypeAlias
 
 import aiohttp
-from aiohttp.http import HttpProcessingError
 from aiohttp.http_exceptions import ContentEncodingError
 
 from asgi_guard.breaker.breaker import CircuitBreaker
@@ -124,13 +123,7 @@ _ERRORS: HttpErrors[aiohttp.ClientRequest] = HttpErrors(
 
 
 def _take_error(call: HttpCall[aiohttp.ClientRequest], error: BaseException) -> None:
-    if _is_undecodable(error):
-        call.told_nothing()
-    elif isinstance(error, aiohttp.ClientHttpProxyError) or isinstance(
-        error.__cause__, HttpProcessingError
-    ):
-        call.broken(error)  # its status is not one of the server: aiohttp's own 400, or a proxy's
-    elif isinstance(error, TimeoutError) and _waited_for_pool(error):
+    if _is_undecodable(error) or (isinstance(error, TimeoutError) and _waited_for_pool(error)):
         call.told_nothing()
     else:
         call.failed(error)

@@ -224,11 +224,6 @@ class HttpCall(Generic[R]):
         else:
             self.told_nothing()
 
-    def broken(self, error: BaseException) -> None:
-        """Take in that the server said what no server may say: a failure, whatever its status."""
-        self._attempt.failure(error)
-        self._response = self._around = None
-
     def told_nothing(self) -> None:
         """Take in that the call ended in a way that is not the server's doing."""
         self._attempt.ignore()
