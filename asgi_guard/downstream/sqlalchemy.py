@@ -6,9 +6,10 @@ breaker refuses is refused before it waits; nothing tells of that moment, so `co
 public method every acquire goes through, is wrapped on the pool.
 """
 
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import Dialect, ExceptionContext
@@ -18,6 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
 from asgi_guard.breaker.attempt import Attempt
 from asgi_guard.breaker.breaker import CircuitBreaker
 from asgi_guard.downstream.checks import check_breaker
+from asgi_guard.errors import ConfigurationError
 from asgi_guard.pools.sqlalchemy import sync_engine
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ _AMISS = ("08", "53", "57P")
 def guard_engine(engine: "Engine | AsyncEngine", breaker: CircuitBreaker) -> Callable[[], None]:
     """Put what an engine asks of its database through a breaker, from now on.
 
+    To guard it again with the same breaker changes nothing.
+
     Args:
         engine: The engine.
         breaker: The breaker; one for each database.
@@ -38,17 +42,30 @@ def guard_engine(engine: "Engine | AsyncEngine", breaker: CircuitBreaker) -> Cal
         What to call to leave the engine alone again.
 
     Raises:
-        ConfigurationError: The engine or the breaker is none.
+        ConfigurationError: The engine or the breaker is none, or another breaker guards the engine.
     """
     check_breaker("guard_engine.breaker", breaker)
-    guard = _EngineGuard(sync_engine("guard_engine.engine", engine), breaker)
-    return guard.detach
+    guarded = sync_engine("guard_engine.engine", engine)
+    with _lock:
+        known = _guards.get(guarded)
+        guard = None if known is None else known()
+        if guard is None:
+            guard = _EngineGuard(guarded, breaker)
+            _guards[guarded] = ref(guard)  # the engine's listeners keep it, and it the engine
+        elif guard.breaker is not breaker:
+            raise ConfigurationError(
+                "guard_engine.breaker",
+                breaker,
+                f"the one that guards this engine already ({guard.breaker.name}), or to be given "
+                "after what guard_engine returned then was called",
+            )
+        return guard.detach
 
 
 class _EngineGuard:
     def __init__(self, engine: Engine, breaker: CircuitBreaker) -> None:
         self._engine = engine
-        self._breaker = breaker
+        self.breaker = breaker
         self._detached = False
         # A connection executes one statement at a time.
         self._statements: WeakKeyDictionary[Connection, list[Attempt]] = WeakKeyDictionary()
@@ -61,13 +78,17 @@ class _EngineGuard:
         }
         for name, listener in self._listeners.items():
             event.listen(engine, name, listener)
-        self._wrap(engine.pool)
+        _door_of(engine.pool).enter(self.breaker)
 
     def detach(self) -> None:
-        if not self._detached:
+        with _lock:
+            if self._detached:
+                return
             self._detached = True
+            del _guards[self._engine]
             for name, listener in self._listeners.items():
                 event.remove(self._engine, name, listener)
+            _door_of(self._engine.pool).leave(self.breaker)
 
     def _connect(
         self,
@@ -76,7 +97,7 @@ class _EngineGuard:
         arguments: list[Any],
         parameters: dict[str, Any],
     ) -> DBAPIConnection:
-        attempt = self._breaker.attempt()
+        attempt = self.breaker.attempt()
         try:
             connection = self._made(dialect, entry, arguments, parameters)
         except BaseException as error:
@@ -104,7 +125,7 @@ class _EngineGuard:
         return dialect.connect(*arguments, **parameters)
 
     def _before(self, connection: Connection, *_: object) -> None:
-        attempt = self._breaker.attempt()
+        attempt = self.breaker.attempt()
         self._statements.setdefault(connection, []).append(attempt)
 
     def _after(self, connection: Connection, *_: object) -> None:
@@ -127,7 +148,7 @@ class _EngineGuard:
         attempt = self._ended(context.connection)
         error = context.original_exception
         if _is_amiss(context):
-            attempt = self._breaker.try_acquire() if attempt is None else attempt
+            attempt = self.breaker.try_acquire() if attempt is None else attempt
             if attempt is not None:
                 attempt.end(error)
         elif attempt is not None:
@@ -137,17 +158,54 @@ class _EngineGuard:
                 attempt.ignore()  # the caller gave up, or its own code raised
 
     def _disposed(self, engine: Engine) -> None:
-        self._wrap(engine.pool)
+        _door_of(engine.pool).enter(self.breaker)
 
-    def _wrap(self, pool: Pool) -> None:
-        connect: Callable[[], PoolProxiedConnection] = pool.connect
 
-        def connect_unless_refused() -> PoolProxiedConnection:
-            if not self._detached and self._breaker.retry_after != 0:
-                self._breaker.attempt().ignore()
-            return connect()
+class _Door:
+    # The way to a pool, which is one however often engines are guarded: others may have put
+    # something round it, and then it stays where it is.
+    def __init__(self, pool: Pool) -> None:
+        self._pool = ref(pool)
+        self._before: Callable[[], PoolProxiedConnection] | None = vars(pool).get("connect")
+        self._connect: Callable[[], PoolProxiedConnection] = pool.connect
+        self._breakers: list[CircuitBreaker] = []
+        pool.connect = self  # type: ignore[method-assign]
 
-        pool.connect = connect_unless_refused  # type: ignore[method-assign]
+    def __call__(self) -> PoolProxiedConnection:
+        for breaker in self._breakers:
+            if breaker.retry_after != 0:
+                breaker.attempt().ignore()
+        return self._connect()
+
+    def enter(self, breaker: CircuitBreaker) -> None:
+        self._breakers = [*self._breakers, breaker]
+
+    def leave(self, breaker: CircuitBreaker) -> None:
+        left = list(self._breakers)
+        left.remove(breaker)
+        self._breakers = left
+        pool = self._pool()
+        if pool is None or left or vars(pool).get("connect") is not self:
+            return
+        del _doors[pool]
+        if self._before is None:
+            del pool.connect
+        else:
+            pool.connect = self._before  # type: ignore[method-assign]
+
+
+_lock = threading.RLock()
+_guards: WeakKeyDictionary[Engine, ref[_EngineGuard]] = WeakKeyDictionary()
+_doors: WeakKeyDictionary[Pool, ref[_Door]] = WeakKeyDictionary()  # the pools hold them
+
+
+def _door_of(pool: Pool) -> _Door:
+    known = _doors.get(pool)
+    door = None if known is None else known()
+    if door is None:
+        door = _Door(pool)
+        _doors[pool] = ref(door)
+    return door
 
 
 def _is_amiss(context: ExceptionContext) -> bool:
