@@ -8,11 +8,12 @@ public method every acquire goes through, is wrapped on the pool.
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 from sqlalchemy import Connection, Engine, event
-from sqlalchemy.engine import Dialect, ExceptionContext
+from sqlalchemy.engine import Dialect, ExceptionContext, ExecutionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 # SQLSTATE: connection exceptions, insufficient resources, and the operator who shuts it down.
 _AMISS = ("08", "53", "57P")
+_EXECUTES = ("do_execute", "do_executemany", "do_execute_no_params")
 
 
 def guard_engine(engine: "Engine | AsyncEngine", breaker: CircuitBreaker) -> Callable[[], None]:
@@ -67,12 +69,15 @@ class _EngineGuard:
         self._engine = engine
         self.breaker = breaker
         self._detached = False
-        # A connection executes one statement at a time.
-        self._statements: WeakKeyDictionary[Connection, list[Attempt]] = WeakKeyDictionary()
+        # SQLAlchemy asks some of its own when it connects, of which `before_cursor_execute` is not
+        # told: no calls. Of errors `handle_error` is not always told: those of statements are seen
+        # where these are executed.
+        self._begun: WeakSet[ExecutionContext] = WeakSet()
+        self._failed: WeakSet[ExecutionContext] = WeakSet()
         self._listeners: dict[str, Callable[..., object]] = {
             "do_connect": self._connect,
             "before_cursor_execute": self._before,
-            "after_cursor_execute": self._after,
+            **{name: partial(self._execute, name) for name in _EXECUTES},
             "handle_error": self._error,
             "engine_disposed": self._disposed,
         }
@@ -116,46 +121,46 @@ class _EngineGuard:
         arguments: list[Any],
         parameters: dict[str, Any],
     ) -> DBAPIConnection:
-        # Whoever returns a connection is the last to be asked: those after us are ours to ask.
-        listeners: list[Callable[..., DBAPIConnection | None]] = list(dialect.dispatch.do_connect)
-        for listener in listeners[listeners.index(self._connect) + 1 :]:
-            made = listener(dialect, entry, arguments, parameters)
+        for listener in self._others("do_connect"):
+            made: DBAPIConnection | None = listener(dialect, entry, arguments, parameters)
             if made is not None:
                 return made
         return dialect.connect(*arguments, **parameters)
 
-    def _before(self, connection: Connection, *_: object) -> None:
+    def _others(self, name: str) -> list[Callable[..., Any]]:
+        """Return who listens after us: the last to be asked is who does it, and asks them."""
+        listeners = list(getattr(self._engine.dialect.dispatch, name))
+        return listeners[listeners.index(self._listeners[name]) + 1 :]
+
+    def _before(self, *said: Any) -> None:
+        self._begun.add(said[4])
+
+    def _execute(self, name: str, *said: Any) -> bool:
+        context: ExecutionContext = said[-1]
+        if context not in self._begun:
+            return False
+        self._begun.discard(context)
         attempt = self.breaker.attempt()
-        self._statements.setdefault(connection, []).append(attempt)
-
-    def _after(self, connection: Connection, *_: object) -> None:
-        attempt = self._ended(connection)
-        if attempt is not None:
-            attempt.success()
-
-    def _ended(self, connection: Connection) -> Attempt | None:
-        """Return the attempt of the statement that ends: the last to begin, where they nest."""
-        begun = self._statements.get(connection, [])
-        attempt = begun.pop() if begun else None
-        if not begun:
-            self._statements.pop(connection, None)
-        return attempt
+        try:
+            if not any(listener(*said) for listener in self._others(name)):
+                getattr(self._engine.dialect, name)(*said)
+        except BaseException as error:
+            self._failed.add(context)
+            _end_statement(attempt, error, context)
+            raise
+        attempt.success()
+        return True
 
     def _error(self, context: ExceptionContext) -> None:
-        # What `_before` raises comes by here as well: it has no attempt, and says nothing.
         if context.connection is None:
             return  # it was connecting, which `_connect` sees; or a ping, and it connects next
-        attempt = self._ended(context.connection)
+        if context.execution_context in self._failed:
+            return  # a statement, which `_execute` has seen
         error = context.original_exception
-        if _is_amiss(context):
-            attempt = self.breaker.try_acquire() if attempt is None else attempt
+        if _is_amiss(error, is_lost=context.is_disconnect):
+            attempt = self.breaker.try_acquire()
             if attempt is not None:
                 attempt.end(error)
-        elif attempt is not None:
-            if isinstance(error, _database_errors(context)):
-                attempt.success()
-            else:
-                attempt.ignore()  # the caller gave up, or its own code raised
 
     def _disposed(self, engine: Engine) -> None:
         _door_of(engine.pool).enter(self.breaker)
@@ -208,14 +213,30 @@ def _door_of(pool: Pool) -> _Door:
     return door
 
 
-def _is_amiss(context: ExceptionContext) -> bool:
-    error = context.original_exception
+def _end_statement(attempt: Attempt, error: BaseException, context: ExecutionContext) -> None:
+    is_of_database = isinstance(error, context.dialect.loaded_dbapi.Error)
+    if _is_amiss(error, is_lost=is_of_database and _is_disconnect(error, context)):
+        attempt.end(error)
+    elif is_of_database:
+        attempt.success()
+    else:
+        attempt.ignore()  # the caller gave up, or its own code raised
+
+
+def _is_disconnect(error: Any, context: ExecutionContext) -> bool:
+    root: Connection = context.root_connection
+    connection = None if root.invalidated else root.connection
+    lost: bool = context.dialect.is_disconnect(error, connection, context.cursor)
+    return lost
+
+
+def _is_amiss(error: BaseException, *, is_lost: bool) -> bool:
     if not isinstance(error, Exception):
         return False
     if isinstance(error, ConnectionError | TimeoutError):
         return True
     code = _sqlstate(error)
-    return context.is_disconnect if code is None else code.startswith(_AMISS)
+    return is_lost if code is None else code.startswith(_AMISS)
 
 
 def _has_answered(error: BaseException) -> bool:
@@ -229,8 +250,3 @@ def _sqlstate(error: BaseException) -> str | None:
         if isinstance(code, str):
             return code
     return None
-
-
-def _database_errors(context: ExceptionContext) -> type[Exception]:
-    errors: type[Exception] = context.dialect.loaded_dbapi.Error
-    return errors

@@ -2,10 +2,13 @@
 
 import gc
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from asgi_guard import CircuitBreaker, CircuitOpen, ConfigurationError
@@ -136,3 +139,100 @@ def test_engines_that_are_forgotten(shop: CircuitBreaker) -> None:
     del engine
     gc.collect()
     assert gone() is None
+
+
+def told_to_nobody(engine: Engine, shop: CircuitBreaker) -> None:
+    """Fail where `handle_error` is not told, as the option says that dialects use themselves."""
+    guard_engine(engine, shop)
+    with engine.connect() as connection:
+        silent = connection.execution_options(skip_user_error_events=True)
+        silent.execute(text("SELEC 1"))
+
+
+def told_to_another(engine: Engine, shop: CircuitBreaker) -> None:
+    """Fail where somebody makes another error of it, who was told first."""
+
+    @event.listens_for(engine, "handle_error")
+    def translate(_: object) -> None:
+        raise KeyError
+
+    guard_engine(engine, shop)
+    with engine.connect() as connection:
+        connection.execute(text("SELEC 1"))
+
+
+def failing_while_it_fails(engine: Engine, shop: CircuitBreaker) -> None:
+    """Fail, and once more in what hears of it."""
+
+    @event.listens_for(engine, "handle_error")
+    def ask_more(context: ExceptionContext) -> None:
+        assert context.connection is not None
+        with pytest.raises(DBAPIError):
+            context.connection.execute(text("SELEC 2"))
+
+    guard_engine(engine, shop)
+    with engine.connect() as connection:
+        connection.execute(text("SELEC 1"))
+
+
+@pytest.mark.parametrize(
+    ("fail", "successes"),
+    [(told_to_nobody, 2), (told_to_another, 2), (failing_while_it_fails, 3)],
+)
+def test_errors_that_are_told_to_nobody(
+    engine: Engine,
+    shop: CircuitBreaker,
+    fail: Callable[[Engine, CircuitBreaker], None],
+    successes: int,
+) -> None:
+    """They count all the same: no attempt, and no trial, is left behind."""
+    with pytest.raises((DBAPIError, KeyError)):
+        fail(engine, shop)
+    assert counts(shop) == (successes, 0, 0, 0)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_listener_that_fails(engine: Engine, shop: CircuitBreaker, silent: bool) -> None:
+    """Of its own accord: the statement was never sent, and is no call."""
+    guard_engine(engine, shop)
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def fail(*_: object) -> None:
+        raise KeyError
+
+    with engine.connect() as connection, pytest.raises(KeyError):
+        connection.execution_options(skip_user_error_events=silent).execute(text("SELECT 1"))
+    assert counts(shop) == (1, 0, 0, 0)
+
+
+def test_others_may_execute(engine: Engine, shop: CircuitBreaker) -> None:
+    """Whoever listens is asked, once, and may execute in the place of the driver."""
+    heard: list[str] = []
+
+    def hear(_: object, statement: str, *__: object) -> None:
+        heard.append(statement)
+
+    def execute(cursor: Any, *_: object) -> bool:
+        cursor.execute("SELECT 'theirs'")
+        return True
+
+    event.listen(engine, "do_execute", hear)
+    guard_engine(engine, shop)
+    event.listen(engine, "do_execute", execute)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT 'ours'")).scalar() == "theirs"
+    assert heard[-1:] == ["SELECT 'ours'"]
+    assert heard.count("SELECT 'ours'") == 1
+    assert counts(shop) == (2, 0, 0, 0)
+
+
+def test_statements_of_every_kind(engine: Engine, shop: CircuitBreaker) -> None:
+    """With parameters, with many of them, and with none."""
+    guard_engine(engine, shop)
+    with engine.connect() as connection:
+        connection.execute(text("CREATE TABLE shelf (name TEXT)"))
+        rows = [{"name": "left"}, {"name": "right"}]
+        connection.execute(text("INSERT INTO shelf VALUES (:name)"), rows)
+        bare = connection.execution_options(no_parameters=True)
+        assert bare.exec_driver_sql("SELECT count(*) FROM shelf").scalar() == 2
+    assert counts(shop) == (4, 0, 0, 0)
