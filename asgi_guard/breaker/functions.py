@@ -8,6 +8,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from asgi_guard._checks import is_async
+from asgi_guard.breaker.awaiting import to_await
 from asgi_guard.breaker.fallback import Fallback
 from asgi_guard.breaker.machine import Stamp
 from asgi_guard.breaker.states import Outcome
@@ -131,9 +132,10 @@ async def call_in_time(
     seconds, in_time = breaker.call_timeout, True
     try:
         if seconds is None:
-            result = await function(*args, **kwargs)
+            result = await to_await(function, function(*args, **kwargs))
         else:
-            result, in_time = await _within(breaker, seconds, function(*args, **kwargs))
+            made = to_await(function, function(*args, **kwargs))
+            result, in_time = await _within(breaker, seconds, made)
     except BaseException as error:
         breaker.end(stamp, error)
         raise
