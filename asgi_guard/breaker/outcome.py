@@ -51,9 +51,9 @@ class Classifier:
     def outcome(self, error: BaseException | None, result: object = None) -> Outcome:
         """Return the outcome of a call that ended with this error, or else with this result.
 
-        Cancellation, and what asgi_guard itself raises, is ignored whatever anybody says. An error
-        that carries the status of an HTTP response is what the status is. A group is a failure when
-        it holds one.
+        Cancellation, what asgi_guard itself refuses, and that there was nothing to await, are
+        ignored whatever anybody says. An error that carries the status of an HTTP response is what
+        the status is. A group is a failure when it holds one.
         """
         if isinstance(error, (*_ENDED_FROM_OUTSIDE, *_OURS)):
             return Outcome.IGNORED
