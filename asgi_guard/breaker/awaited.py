@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from types import NoneType
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from asgi_guard.breaker.awaiting import to_await
 from asgi_guard.breaker.machine import Stamp
 from asgi_guard.breaker.states import Outcome
 from asgi_guard.errors import CallTimeout
@@ -42,9 +43,10 @@ async def call_in_time(
     in_time = True
     try:
         if breaker.call_timeout is None:
-            result = await function(*args, **kwargs)
+            result = await to_await(function, function(*args, **kwargs))
         else:
-            result, in_time = await within(breaker, function(*args, **kwargs))
+            made = to_await(function, function(*args, **kwargs))
+            result, in_time = await within(breaker, made)
     except BaseException as error:
         breaker.end(stamp, error)
         raise

@@ -223,6 +223,7 @@ class CircuitBreaker(Verdicts, Blocks):
         Raises:
             CircuitOpen: The breaker refused and has no fallback; the function was not called.
             CallTimeout: It took longer than `call_timeout`.
+            TypeError: The function returned no awaitable, which is ignored.
         """
         try:
             return await call_in_time(self, self.core.admit(), function, *args, **kwargs)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias, cast
 
 from asgi_guard._checks import check_function
+from asgi_guard.breaker.awaiting import NothingToAwaitError
 from asgi_guard.breaker.states import Outcome
 from asgi_guard.breaker.statuses import outcome_of_status, status_of
 from asgi_guard.callback import name_of, wrong_answer
@@ -20,6 +21,7 @@ Classify: TypeAlias = Callable[[BaseException | None, Any], Outcome | None]
 CLASSIFIES = "a plain function of an error (or None) and a result to an Outcome, or to None"
 _log = logging.getLogger("asgi_guard.breaker")
 _ENDED_FROM_OUTSIDE = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
+_OURS = (Rejected, NothingToAwaitError)
 
 
 class Classifier:
@@ -39,7 +41,7 @@ class Classifier:
     def __init__(self, fail_on: object, ignore: object, classify: Classify | None = None) -> None:
         self._fail_on = _error_types("CircuitBreaker.fail_on", fail_on)
         ignored = _error_types("CircuitBreaker.ignore", ignore)
-        self._ignored = (*_ENDED_FROM_OUTSIDE, Rejected, *ignored)
+        self._ignored = (*_ENDED_FROM_OUTSIDE, *_OURS, *ignored)
         if all(issubclass(each, ignored) for each in self._fail_on):
             raise ConfigurationError(
                 "CircuitBreaker.fail_on", fail_on, "at least one error type that is not ignored"
@@ -53,14 +55,15 @@ class Classifier:
     def outcome(self, error: BaseException | None, result: object = None) -> Outcome:
         """Return the outcome of a call that ended with this error, or else with this result.
 
-        Cancellation, and what asgi_guard itself refuses, is ignored whatever anybody says. An error
-        whose `__cause__` is such a refusal is one in other words. An error that carries the status
-        of an HTTP response is what the status is. A group is a failure when it holds one.
+        Cancellation, what asgi_guard itself refuses, and that there was nothing to await, are
+        ignored whatever anybody says. An error whose `__cause__` is such a refusal is one in other
+        words. An error that carries the status of an HTTP response is what the status is. A group
+        is a failure when it holds one.
 
         What `classify` raises about an error is logged, and the error is judged as usual, or it
         would hide what the call ended with; about a result, it is raised.
         """
-        if isinstance(error, (*_ENDED_FROM_OUTSIDE, Rejected)):
+        if isinstance(error, (*_ENDED_FROM_OUTSIDE, *_OURS)):
             return Outcome.IGNORED
         said = None if self._classify is None else self._ask(self._classify, error, result)
         if said is not None:

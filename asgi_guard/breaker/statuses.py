@@ -5,6 +5,9 @@ from asgi_guard.breaker.states import Outcome
 _LEAST_FAILURE = 500
 _SAYS_NOTHING = frozenset({501, 505})  # of the request, rather than of the server
 _STATUSES = range(100, 600)
+# Of aiohttp, by name: what its parser makes of bytes that are no HTTP, and the answer of a proxy.
+_NO_HTTP = ("aiohttp.http_exceptions", "HttpProcessingError")
+_OF_PROXY = ("aiohttp.client_exceptions", "ClientHttpProxyError")
 
 ASKS_FOR_PEACE: frozenset[int] = frozenset({429, 503})
 """Statuses with which `Retry-After` says how long a server wants to be left alone."""
@@ -22,7 +25,12 @@ def outcome_of_status(status: int) -> Outcome:
 
 
 def status_of(error: BaseException) -> int | None:
-    """Return the status that an error carries, as those of HTTP clients do; None without one."""
+    """Return the status that an error carries, as those of HTTP clients do; None without one.
+
+    A status that the client made up, since the server spoke no HTTP, is none; nor is a proxy's.
+    """
+    if _is_a(error, _OF_PROXY) or _is_a(error.__cause__, _NO_HTTP):
+        return None
     for holder in (error, _read(error, "response")):
         for name in ("status_code", "status"):
             status = _read(holder, name)
@@ -56,6 +64,10 @@ def _field(fields: object, name: str) -> str | None:
     except Exception:  # noqa: BLE001 - it is anybody's code
         return None
     return next((each for each in values if isinstance(each, str)), None)
+
+
+def _is_a(error: object, name: tuple[str, str]) -> bool:
+    return any((kind.__module__, kind.__name__) == name for kind in type(error).__mro__)
 
 
 def _read(holder: object, name: str) -> object:

@@ -1,17 +1,22 @@
 """A middleware for clients of aiohttp that puts every request through a breaker."""
 
-import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import TypeAlias
 
 import aiohttp
-from aiohttp.http import HttpProcessingError
 from aiohttp.http_exceptions import ContentEncodingError
 
 from asgi_guard.breaker.breaker import CircuitBreaker
-from asgi_guard.downstream.http_calls import HttpCall, HttpCalls, HttpErrors, Key, host_and_port
+from asgi_guard.downstream.http_calls import (
+    HttpCall,
+    HttpCalls,
+    HttpErrors,
+    Key,
+    host_and_port,
+    raised_in,
+)
 from asgi_guard.errors import CircuitOpen
 
 Send: TypeAlias = Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]]
@@ -102,22 +107,23 @@ def _of_status(response: aiohttp.ClientResponse) -> aiohttp.ClientResponseError:
     )
 
 
+def _is_of_status(error: BaseException, response: aiohttp.ClientResponse) -> bool:
+    if not isinstance(error, aiohttp.ClientResponseError):
+        return False
+    return error.request_info is response.request_info
+
+
 _ERRORS: HttpErrors[aiohttp.ClientRequest] = HttpErrors(
     telling=(aiohttp.ClientError, ConnectionError, TimeoutError),
     local=(aiohttp.InvalidURL, aiohttp.TooManyRedirects, aiohttp.UploadAbortedError),
     refused=_refused,
     of_status=_of_status,
+    is_of_status=_is_of_status,
 )
 
 
 def _take_error(call: HttpCall[aiohttp.ClientRequest], error: BaseException) -> None:
-    if _is_undecodable(error):
-        call.told_nothing()
-    elif isinstance(error, aiohttp.ClientHttpProxyError) or isinstance(
-        error.__cause__, HttpProcessingError
-    ):
-        call.broken(error)  # its status is not one of the server: aiohttp's own 400, or a proxy's
-    elif isinstance(error, TimeoutError) and _waited_for_pool(error):
+    if _is_undecodable(error) or (isinstance(error, TimeoutError) and _waited_for_pool(error)):
         call.told_nothing()
     else:
         call.failed(error)
@@ -147,8 +153,10 @@ def _follow(response: aiohttp.ClientResponse, call: HttpCall[aiohttp.ClientReque
     def settle(*, at_end: bool) -> None:
         if not call.is_settled:
             broken = None if at_end else _what_broke(response)
-            if broken is None:
+            if at_end:
                 call.ended()
+            elif broken is None:
+                call.let_go()
             else:
                 _take_error(call, broken)
         vars(response).pop("close", None)  # nothing is left behind, nor a cycle to collect
@@ -171,19 +179,10 @@ def _what_broke(response: aiohttp.ClientResponse) -> BaseException | None:
     broken = response.content.exception()
     if broken is not None:
         return broken
-    # A timeout of the whole request, or a cancellation, goes through the reader of the body while
-    # the response is let go; the body itself does not know of it.
+    # A timeout of the whole request goes through the reader of the body while the response is let
+    # go; the body itself does not know of it.
     error = sys.exception()
-    if isinstance(error, asyncio.CancelledError):
-        return error
-    if isinstance(error, TimeoutError) and _is_of_aiohttp(error):
-        return error
-    return None
-
-
-def _is_of_aiohttp(error: BaseException) -> bool:
-    frames = _frames(error)
-    return bool(frames) and str(frames[-1].f_globals.get("__name__")).startswith("aiohttp.")
+    return error if isinstance(error, TimeoutError) and raised_in(error, "aiohttp") else None
 
 
 def _frames(error: BaseException) -> list[FrameType]:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, NamedTuple, TypeAlias
 
+from asgi_guard.breaker.awaiting import to_await
 from asgi_guard.breaker.fallback import Fallback, FallbackOn
 from asgi_guard.breaker.states import Outcome
 from asgi_guard.downstream.answer import Answer, LastResults
@@ -131,7 +132,8 @@ class Calls:
 
     async def _attempt(self, call: Call) -> _Ended:
         async with Slot(self._slots, call.priority, call.ends) as slot:
-            slot.result = await call.function(*call.args, **call.kwargs)
+            made = call.function(*call.args, **call.kwargs)
+            slot.result = await to_await(call.function, made)
         return slot.outcome, slot.result
 
     async def _may_retry(self, call: Call, made: int) -> bool:

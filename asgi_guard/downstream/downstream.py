@@ -151,6 +151,7 @@ class Downstream:
             CircuitOpen: The breaker refused, and there is no fallback.
             DownstreamBusy: Too many wait, or the wait was in vain, and there is no fallback.
             CallTimeout: The time was over during the call.
+            TypeError: The function returned no awaitable, which the breaker ignores.
         """
         made = self._call(function, args, kwargs, priority, timeout)
         return cast("R", await self._calls.result(made))
@@ -180,6 +181,7 @@ class Downstream:
             CircuitOpen: The breaker refused, no result is kept, and there is no fallback.
             DownstreamBusy: Too many wait, or the wait was in vain; and the same.
             CallTimeout: The time was over during the call.
+            TypeError: The function returned no awaitable, which the breaker ignores.
             ConfigurationError: The key cannot be hashed; nothing was called.
         """
         check_key(key)

@@ -3,6 +3,7 @@
 It knows no client: what differs between clients is told by `HttpErrors`, and by those who call.
 """
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,6 +65,15 @@ def host_and_port(request: HasUrl) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def raised_in(error: BaseException, library: str) -> bool:
+    """Tell whether an error was raised by the code of a library itself, and not by its callers."""
+    part = error.__traceback__
+    while part is not None and part.tb_next is not None:
+        part = part.tb_next
+    module = "" if part is None else str(part.tb_frame.f_globals.get("__name__"))
+    return module.partition(".")[0] == library
+
+
 @dataclass(frozen=True, slots=True)
 class HttpErrors(Generic[R]):
     """The errors of a client, and which of them tell something about the server.
@@ -73,12 +83,15 @@ class HttpErrors(Generic[R]):
         local: Those among them that do not: the caller's mistakes, and its own pool that is full.
         refused: Makes the error of this client that a refused call raises, of the request.
         of_status: Makes the error that this client raises for the status of a response.
+        is_of_status: Tells whether an error is what this client raises for the status of a
+            response, whoever asked for it.
     """
 
     telling: ErrorTypes
     local: ErrorTypes
     refused: Callable[[CircuitOpen, R], Exception]
     of_status: Callable[[Any], Exception]
+    is_of_status: Callable[[BaseException, Any], bool]
 
 
 class HttpCalls(Generic[R]):
@@ -132,13 +145,14 @@ class HttpCall(Generic[R]):
         errors: The errors of the client.
     """
 
-    __slots__ = ("_attempt", "_errors", "_is_decoding", "_response")
+    __slots__ = ("_around", "_attempt", "_errors", "_is_decoding", "_response")
 
     def __init__(self, attempt: Attempt, errors: HttpErrors[R]) -> None:
         self._attempt = attempt
         self._errors = errors
         self._response: object = None
         self._is_decoding = False
+        self._around = sys.exception()  # what the caller is handling already: it stands for nothing
 
     @property
     def is_settled(self) -> bool:
@@ -170,12 +184,29 @@ class HttpCall(Generic[R]):
                 self._attempt.throttle(seconds)
 
     def ended(self) -> None:
-        """Take in that the body has ended, or that nobody reads on: the head counts.
+        """Take in that the body has ended: the head counts.
 
         While some of it is decoded, that is still to be seen.
         """
         if not self._is_decoding:
             self._end(None)
+
+    def let_go(self) -> None:
+        """Take in that nobody reads on: the head counts, unless an error of the caller's is why.
+
+        An error that tells the status of the response is no other than the head.
+        """
+        if self._is_decoding:
+            return
+        error = sys.exception()
+        if (
+            error is None
+            or error is self._around
+            or self._errors.is_of_status(error, self._response)
+        ):
+            self.ended()
+        else:
+            self.told_nothing()
 
     def decoding(self) -> None:
         """Take in that the next part of the body is read and decoded."""
@@ -192,18 +223,14 @@ class HttpCall(Generic[R]):
         else:
             self.told_nothing()
 
-    def broken(self, error: BaseException) -> None:
-        """Take in that the server said what no server may say: a failure, whatever its status."""
-        self._attempt.failure(error)
-        self._response = None
-
     def told_nothing(self) -> None:
         """Take in that the call ended in a way that is not the server's doing."""
         self._attempt.ignore()
-        self._response = None
+        self._response = self._around = None
 
     def _end(self, error: BaseException | None) -> None:
-        # It forgets the response, which may hold it in turn.
+        # It forgets the response, and the error around it, which may hold it in turn.
         response, self._response = self._response, None
+        self._around = None
         if not self._attempt.is_settled:
             self._attempt.end(error, response)

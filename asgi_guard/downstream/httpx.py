@@ -1,13 +1,22 @@
 """Transports for httpx, sync and async, that put every request through a breaker."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+import sys
+from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
 from typing import Self, TypeAlias, cast
 
 import httpx
 
 from asgi_guard.breaker.breaker import CircuitBreaker
-from asgi_guard.downstream.http_calls import HttpCall, HttpCalls, HttpErrors, Key, host_and_port
+from asgi_guard.downstream.decoding import async_decoding, decoding
+from asgi_guard.downstream.http_calls import (
+    HttpCall,
+    HttpCalls,
+    HttpErrors,
+    Key,
+    host_and_port,
+    raised_in,
+)
 from asgi_guard.errors import CircuitOpen
 
 _Call: TypeAlias = HttpCall[httpx.Request]
@@ -49,12 +58,17 @@ def _of_status(response: httpx.Response) -> httpx.HTTPStatusError:
     return httpx.HTTPStatusError(message, request=response.request, response=response)
 
 
+def _is_of_status(error: BaseException, response: object) -> bool:
+    return isinstance(error, httpx.HTTPStatusError) and error.response is response
+
+
 _ERRORS: HttpErrors[httpx.Request] = HttpErrors(
     # Transports of others may let through what the operating system says.
     telling=(httpx.TransportError, ConnectionError, TimeoutError),
     local=(httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.PoolTimeout),
     refused=_refused,
     of_status=_of_status,
+    is_of_status=_is_of_status,
 )
 
 
@@ -103,7 +117,9 @@ class BreakerTransport(httpx.BaseTransport):
             stream = cast("httpx.SyncByteStream", response.stream)
             response.stream = _Body(stream, call, vars(response))
             if "content-encoding" in response.headers:
-                vars(response)["iter_bytes"] = _decoding(response.iter_bytes, call)
+                vars(response)["iter_bytes"] = decoding(
+                    response.iter_bytes, call, httpx.DecodingError
+                )
         return response
 
     def close(self) -> None:
@@ -170,7 +186,9 @@ class AsyncBreakerTransport(httpx.AsyncBaseTransport):
             stream = cast("httpx.AsyncByteStream", response.stream)
             response.stream = _AsyncBody(stream, call, vars(response))
             if "content-encoding" in response.headers:
-                vars(response)["aiter_bytes"] = _async_decoding(response.aiter_bytes, call)
+                vars(response)["aiter_bytes"] = async_decoding(
+                    response.aiter_bytes, call, httpx.DecodingError
+                )
         return response
 
     async def aclose(self) -> None:
@@ -224,7 +242,14 @@ class _Body(httpx.SyncByteStream):
             self._stream.close()
         finally:
             self._response.pop("iter_bytes", None)  # the response is left as it was
-            self._call.ended()
+            if _is_reader_left():
+                self._response["close"] = self._close_again
+            else:
+                self._call.let_go()
+
+    def _close_again(self) -> None:
+        self._response.pop("close", None)
+        self._call.let_go()
 
 
 class _AsyncBody(httpx.AsyncByteStream):
@@ -251,45 +276,17 @@ class _AsyncBody(httpx.AsyncByteStream):
             await self._stream.aclose()
         finally:
             self._response.pop("aiter_bytes", None)
-            self._call.ended()
+            if _is_reader_left():
+                self._response["aclose"] = self._close_again
+            else:
+                self._call.let_go()
+
+    async def _close_again(self) -> None:
+        self._response.pop("aclose", None)
+        self._call.let_go()
 
 
-# What has come and cannot be decoded is known where it is decoded, after the body or beside it.
-def _decoding(
-    iterate: Callable[[int | None], Iterator[bytes]], call: _Call
-) -> Callable[[int | None], Iterator[bytes]]:
-    def iter_bytes(chunk_size: int | None = None) -> Iterator[bytes]:
-        call.decoding()
-        try:
-            for chunk in iterate(chunk_size):
-                call.decoded()
-                yield chunk
-                call.decoding()
-        except httpx.DecodingError:
-            call.told_nothing()
-            raise
-        finally:
-            call.decoded()
-            call.ended()
-
-    return iter_bytes
-
-
-def _async_decoding(
-    iterate: Callable[[int | None], AsyncIterator[bytes]], call: _Call
-) -> Callable[[int | None], AsyncIterator[bytes]]:
-    async def aiter_bytes(chunk_size: int | None = None) -> AsyncIterator[bytes]:
-        call.decoding()
-        try:
-            async for chunk in iterate(chunk_size):
-                call.decoded()
-                yield chunk
-                call.decoding()
-        except httpx.DecodingError:
-            call.told_nothing()
-            raise
-        finally:
-            call.decoded()
-            call.ended()
-
-    return aiter_bytes
+def _is_reader_left() -> bool:
+    # Some close the response with its iterator: why nobody reads on shows when the block is left.
+    error = sys.exception()
+    return isinstance(error, GeneratorExit) and raised_in(error, httpx.__name__)

@@ -6,18 +6,21 @@ breaker refuses is refused before it waits; nothing tells of that moment, so `co
 public method every acquire goes through, is wrapped on the pool.
 """
 
+import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 from sqlalchemy import Connection, Engine, event
-from sqlalchemy.engine import Dialect, ExceptionContext
+from sqlalchemy.engine import Dialect, ExceptionContext, ExecutionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
 
 from asgi_guard.breaker.attempt import Attempt
 from asgi_guard.breaker.breaker import CircuitBreaker
 from asgi_guard.downstream.checks import check_breaker
+from asgi_guard.errors import ConfigurationError
 from asgi_guard.pools.sqlalchemy import sync_engine
 
 if TYPE_CHECKING:
@@ -25,10 +28,13 @@ if TYPE_CHECKING:
 
 # SQLSTATE: connection exceptions, insufficient resources, and the operator who shuts it down.
 _AMISS = ("08", "53", "57P")
+_EXECUTES = ("do_execute", "do_executemany", "do_execute_no_params")
 
 
 def guard_engine(engine: "Engine | AsyncEngine", breaker: CircuitBreaker) -> Callable[[], None]:
     """Put what an engine asks of its database through a breaker, from now on.
+
+    To guard it again with the same breaker changes nothing.
 
     Args:
         engine: The engine.
@@ -38,36 +44,56 @@ def guard_engine(engine: "Engine | AsyncEngine", breaker: CircuitBreaker) -> Cal
         What to call to leave the engine alone again.
 
     Raises:
-        ConfigurationError: The engine or the breaker is none.
+        ConfigurationError: The engine or the breaker is none, or another breaker guards the engine.
     """
     check_breaker("guard_engine.breaker", breaker)
-    guard = _EngineGuard(sync_engine("guard_engine.engine", engine), breaker)
-    return guard.detach
+    guarded = sync_engine("guard_engine.engine", engine)
+    with _lock:
+        known = _guards.get(guarded)
+        guard = None if known is None else known()
+        if guard is None:
+            guard = _EngineGuard(guarded, breaker)
+            _guards[guarded] = ref(guard)  # the engine's listeners keep it, and it the engine
+        elif guard.breaker is not breaker:
+            raise ConfigurationError(
+                "guard_engine.breaker",
+                breaker,
+                f"the one that guards this engine already ({guard.breaker.name}), or to be given "
+                "after what guard_engine returned then was called",
+            )
+        return guard.detach
 
 
 class _EngineGuard:
     def __init__(self, engine: Engine, breaker: CircuitBreaker) -> None:
         self._engine = engine
-        self._breaker = breaker
+        self.breaker = breaker
         self._detached = False
-        # A connection executes one statement at a time.
-        self._statements: WeakKeyDictionary[Connection, list[Attempt]] = WeakKeyDictionary()
+        # SQLAlchemy asks some of its own when it connects, of which `before_cursor_execute` is not
+        # told: no calls. Of errors `handle_error` is not always told: those of statements are seen
+        # where these are executed.
+        self._begun: WeakSet[ExecutionContext] = WeakSet()
+        self._failed: WeakSet[ExecutionContext] = WeakSet()
         self._listeners: dict[str, Callable[..., object]] = {
             "do_connect": self._connect,
             "before_cursor_execute": self._before,
-            "after_cursor_execute": self._after,
+            **{name: partial(self._execute, name) for name in _EXECUTES},
             "handle_error": self._error,
             "engine_disposed": self._disposed,
         }
         for name, listener in self._listeners.items():
             event.listen(engine, name, listener)
-        self._wrap(engine.pool)
+        _door_of(engine.pool).enter(self.breaker)
 
     def detach(self) -> None:
-        if not self._detached:
+        with _lock:
+            if self._detached:
+                return
             self._detached = True
+            del _guards[self._engine]
             for name, listener in self._listeners.items():
                 event.remove(self._engine, name, listener)
+            _door_of(self._engine.pool).leave(self.breaker)
 
     def _connect(
         self,
@@ -76,7 +102,7 @@ class _EngineGuard:
         arguments: list[Any],
         parameters: dict[str, Any],
     ) -> DBAPIConnection:
-        attempt = self._breaker.attempt()
+        attempt = self.breaker.attempt()
         try:
             connection = self._made(dialect, entry, arguments, parameters)
         except BaseException as error:
@@ -95,69 +121,122 @@ class _EngineGuard:
         arguments: list[Any],
         parameters: dict[str, Any],
     ) -> DBAPIConnection:
-        # Whoever returns a connection is the last to be asked: those after us are ours to ask.
-        listeners: list[Callable[..., DBAPIConnection | None]] = list(dialect.dispatch.do_connect)
-        for listener in listeners[listeners.index(self._connect) + 1 :]:
-            made = listener(dialect, entry, arguments, parameters)
+        for listener in self._others("do_connect"):
+            made: DBAPIConnection | None = listener(dialect, entry, arguments, parameters)
             if made is not None:
                 return made
         return dialect.connect(*arguments, **parameters)
 
-    def _before(self, connection: Connection, *_: object) -> None:
-        attempt = self._breaker.attempt()
-        self._statements.setdefault(connection, []).append(attempt)
+    def _others(self, name: str) -> list[Callable[..., Any]]:
+        """Return who listens after us: the last to be asked is who does it, and asks them."""
+        listeners = list(getattr(self._engine.dialect.dispatch, name))
+        return listeners[listeners.index(self._listeners[name]) + 1 :]
 
-    def _after(self, connection: Connection, *_: object) -> None:
-        attempt = self._ended(connection)
-        if attempt is not None:
-            attempt.success()
+    def _before(self, *said: Any) -> None:
+        self._begun.add(said[4])
 
-    def _ended(self, connection: Connection) -> Attempt | None:
-        """Return the attempt of the statement that ends: the last to begin, where they nest."""
-        begun = self._statements.get(connection, [])
-        attempt = begun.pop() if begun else None
-        if not begun:
-            self._statements.pop(connection, None)
-        return attempt
+    def _execute(self, name: str, *said: Any) -> bool:
+        context: ExecutionContext = said[-1]
+        if context not in self._begun:
+            return False
+        self._begun.discard(context)
+        attempt = self.breaker.attempt()
+        try:
+            if not any(listener(*said) for listener in self._others(name)):
+                getattr(self._engine.dialect, name)(*said)
+        except BaseException as error:
+            self._failed.add(context)
+            _end_statement(attempt, error, context)
+            raise
+        attempt.success()
+        return True
 
     def _error(self, context: ExceptionContext) -> None:
-        # What `_before` raises comes by here as well: it has no attempt, and says nothing.
         if context.connection is None:
             return  # it was connecting, which `_connect` sees; or a ping, and it connects next
-        attempt = self._ended(context.connection)
+        if context.execution_context in self._failed:
+            return  # a statement, which `_execute` has seen
         error = context.original_exception
-        if _is_amiss(context):
-            attempt = self._breaker.try_acquire() if attempt is None else attempt
+        if _is_amiss(error, is_lost=context.is_disconnect):
+            attempt = self.breaker.try_acquire()
             if attempt is not None:
                 attempt.end(error)
-        elif attempt is not None:
-            if isinstance(error, _database_errors(context)):
-                attempt.success()
-            else:
-                attempt.ignore()  # the caller gave up, or its own code raised
 
     def _disposed(self, engine: Engine) -> None:
-        self._wrap(engine.pool)
-
-    def _wrap(self, pool: Pool) -> None:
-        connect: Callable[[], PoolProxiedConnection] = pool.connect
-
-        def connect_unless_refused() -> PoolProxiedConnection:
-            if not self._detached and self._breaker.retry_after != 0:
-                self._breaker.attempt().ignore()
-            return connect()
-
-        pool.connect = connect_unless_refused  # type: ignore[method-assign]
+        _door_of(engine.pool).enter(self.breaker)
 
 
-def _is_amiss(context: ExceptionContext) -> bool:
-    error = context.original_exception
+class _Door:
+    # The way to a pool, which is one however often engines are guarded: others may have put
+    # something round it, and then it stays where it is.
+    def __init__(self, pool: Pool) -> None:
+        self._pool = ref(pool)
+        self._before: Callable[[], PoolProxiedConnection] | None = vars(pool).get("connect")
+        self._connect: Callable[[], PoolProxiedConnection] = pool.connect
+        self._breakers: list[CircuitBreaker] = []
+        pool.connect = self  # type: ignore[method-assign]
+
+    def __call__(self) -> PoolProxiedConnection:
+        for breaker in self._breakers:
+            if breaker.retry_after != 0:
+                breaker.attempt().ignore()
+        return self._connect()
+
+    def enter(self, breaker: CircuitBreaker) -> None:
+        self._breakers = [*self._breakers, breaker]
+
+    def leave(self, breaker: CircuitBreaker) -> None:
+        left = list(self._breakers)
+        left.remove(breaker)
+        self._breakers = left
+        pool = self._pool()
+        if pool is None or left or vars(pool).get("connect") is not self:
+            return
+        del _doors[pool]
+        if self._before is None:
+            del pool.connect
+        else:
+            pool.connect = self._before  # type: ignore[method-assign]
+
+
+_lock = threading.RLock()
+_guards: WeakKeyDictionary[Engine, ref[_EngineGuard]] = WeakKeyDictionary()
+_doors: WeakKeyDictionary[Pool, ref[_Door]] = WeakKeyDictionary()  # the pools hold them
+
+
+def _door_of(pool: Pool) -> _Door:
+    known = _doors.get(pool)
+    door = None if known is None else known()
+    if door is None:
+        door = _Door(pool)
+        _doors[pool] = ref(door)
+    return door
+
+
+def _end_statement(attempt: Attempt, error: BaseException, context: ExecutionContext) -> None:
+    is_of_database = isinstance(error, context.dialect.loaded_dbapi.Error)
+    if _is_amiss(error, is_lost=is_of_database and _is_disconnect(error, context)):
+        attempt.end(error)
+    elif is_of_database:
+        attempt.success()
+    else:
+        attempt.ignore()  # the caller gave up, or its own code raised
+
+
+def _is_disconnect(error: Any, context: ExecutionContext) -> bool:
+    root: Connection = context.root_connection
+    connection = None if root.invalidated else root.connection
+    lost: bool = context.dialect.is_disconnect(error, connection, context.cursor)
+    return lost
+
+
+def _is_amiss(error: BaseException, *, is_lost: bool) -> bool:
     if not isinstance(error, Exception):
         return False
     if isinstance(error, ConnectionError | TimeoutError):
         return True
     code = _sqlstate(error)
-    return context.is_disconnect if code is None else code.startswith(_AMISS)
+    return is_lost if code is None else code.startswith(_AMISS)
 
 
 def _has_answered(error: BaseException) -> bool:
@@ -171,8 +250,3 @@ def _sqlstate(error: BaseException) -> str | None:
         if isinstance(code, str):
             return code
     return None
-
-
-def _database_errors(context: ExceptionContext) -> type[Exception]:
-    errors: type[Exception] = context.dialect.loaded_dbapi.Error
-    return errors

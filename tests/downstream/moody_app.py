@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,9 +48,19 @@ async def work(mood: Mood, send: Send) -> None:
     mood.most_at_once = max(mood.most_at_once, mood.at_once)
     try:
         await asyncio.sleep(mood.delay)
-        await answer(send, mood.status, mood.fields, [b"piece"] * mood.pieces, mood.pause)
+        await answer(send, mood.status, mood.fields, pieces(mood), mood.pause)
     finally:
         mood.at_once -= 1
+
+
+def pieces(mood: Mood) -> list[bytes]:
+    """Return the body, coded if the fields say so, each piece to be decoded by itself."""
+    plain = [b"piece"] * mood.pieces
+    if mood.fields.get("content-encoding") != "gzip":
+        return plain
+    coding = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    coded = [coding.compress(piece) + coding.flush(zlib.Z_SYNC_FLUSH) for piece in plain]
+    return [*coded, coding.flush()]
 
 
 async def answer(

@@ -183,17 +183,6 @@ async def test_a_timeout_of_the_whole_request(shop: CircuitBreaker, moody: Moody
         assert counts(shop) == (0, 2, 0, 0)
 
 
-async def test_an_error_of_the_callers_in_the_block(shop: CircuitBreaker, moody: Moody) -> None:
-    """Of aiohttp: what the caller's own code raises in the block is not the server's doing."""
-    url = moody.work(pieces=100, pause=0.05).url
-    async with aiohttp.ClientSession(middlewares=[breaker_middleware(shop, key=None)]) as session:
-        for error in (TimeoutError, KeyError):
-            with pytest.raises(error):
-                async with session.get(url):
-                    raise error
-    assert counts(shop) == (2, 0, 0, 0)
-
-
 async def test_a_response_is_left_as_it_was(shop: CircuitBreaker, moody: Moody) -> None:
     """Of aiohttp: what is put on it to follow it is taken away with its end."""
     async with aiohttp.ClientSession(middlewares=[breaker_middleware(shop, key=None)]) as session:

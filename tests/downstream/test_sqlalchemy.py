@@ -8,7 +8,7 @@ import anyio
 import psycopg
 import pytest
 from anyio import to_thread
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -168,6 +168,19 @@ async def test_a_connection_that_is_ended(
     assert counts(shop) == (0, 1, 0, 0)
     assert await database.run("SELECT 1") == 1
     assert counts(shop) == (2, 1, 0, 0)
+
+
+async def test_a_connection_that_is_ended_untold(
+    database: Database, shop: CircuitBreaker, postgres: Postgres
+) -> None:
+    """Where nobody is to be told of errors, it is a failure as well, and a trial is given back."""
+    backend = await database.run("SELECT pg_backend_pid()")
+    guard_engine(database.engine, shop)
+    event.listen(database.sync_engine, "engine_connect", _tell_nobody)
+    end_backend(postgres, backend)
+    with pytest.raises(DBAPIError):
+        await database.run("SELECT 1")
+    assert counts(shop) == (0, 1, 0, 0)
 
 
 async def test_a_commit_that_fails(
@@ -402,6 +415,10 @@ def test_statements_within_statements_are_calls_of_their_own(shop: CircuitBreake
         connection.execute(text("SELECT 1"))
     assert counts(shop) == (3, 0, 0, 0)  # with the connection
     engine.dispose()
+
+
+def _tell_nobody(connection: Connection) -> None:
+    connection.execution_options(skip_user_error_events=True)
 
 
 async def crowd(database: Database, statement: str = "SELECT 1") -> int:

@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -54,6 +54,21 @@ class Postgres:
             yield
         finally:
             self.child.process.send_signal(signal.SIGCONT)
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Freeze it with all its connections: none is lost, and none is answered."""
+        server = self.child.process.pid
+        os.kill(server, signal.SIGSTOP)  # the first of all: it makes no others from then on
+        stopped = [server, *_children_of(server)]
+        for each in stopped[1:]:
+            os.kill(each, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for each in reversed(stopped):
+                with suppress(ProcessLookupError):
+                    os.kill(each, signal.SIGCONT)
 
     def kill(self) -> None:
         """End it with all its connections, without a goodbye."""
@@ -105,6 +120,17 @@ class Postgres:
         psycopg.connect(
             host=HOST, port=self.port, user="postgres", password=PASSWORD, connect_timeout=2
         ).close()
+
+
+def _children_of(parent: int) -> list[int]:
+    # After the name, which may hold anything, come the state and the parent.
+    found = []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = file.read_text().rpartition(")")[2].split()
+            if int(fields[1]) == parent:
+                found.append(int(file.parent.name))
+    return found
 
 
 def _unprivileged() -> int | None:
