@@ -19,7 +19,8 @@ class Children:
     When there are as many as there may be, the closed one that was asked for least recently makes
     room; where none is closed, one whose open time is over, and that nobody tries. A breaker that
     is open is never forgotten: where all are, further keys share their parent. One that made room
-    counts for as long as somebody holds it, and then the parent takes over what it has counted.
+    is found again for as long as somebody holds it, or a call of its is under way, so that a key
+    never has two; then the parent takes over what it has counted.
 
     Args:
         most: Children kept, from 1 up.
@@ -35,7 +36,7 @@ class Children:
         self._most = most
         self._make = make
         self.lock: threading.RLock = threading.RLock()
-        self._departed: list[tuple[ReferenceType[CircuitBreaker], Core]] = []
+        self._departed: dict[str, tuple[ReferenceType[CircuitBreaker], Core]] = {}
         self._children: OrderedDict[str, CircuitBreaker] = OrderedDict()
 
     def of(self, parent: "CircuitBreaker", key: str) -> "CircuitBreaker":
@@ -50,15 +51,20 @@ class Children:
             if child is not None:
                 self._children.move_to_end(key)
                 return child
+            child = self._held(key)
             if len(self._children) >= self._most and not self._make_room(parent):
-                return parent
-            child = self._children[key] = self._make(parent, key)
+                return child or parent
+            if child is None:
+                child = self._make(parent, key)
+            else:
+                del self._departed[key]
+            self._children[key] = child
             return child
 
     def cores(self) -> Iterator[Core]:
         """Yield the cores of all that count by themselves; the lock is held by whoever asks."""
         yield from (child.core for child in self._children.values())
-        yield from (core for _, core in self._departed)
+        yield from (core for _, core in self._departed.values())
 
     def states(self) -> dict[BreakerState, int]:
         """Return how many children are in each state that one of them is in."""
@@ -72,8 +78,12 @@ class Children:
             return False
         child = self._children.pop(key)
         self._adopt_departed(parent.core)
-        self._departed.append((ref(child), child.core))
+        self._departed[key] = (ref(child), child.core)
         return True
+
+    def _held(self, key: str) -> "CircuitBreaker | None":
+        child, _ = self._departed.get(key, (None, None))
+        return None if child is None else child()
 
     def _least_missed(self) -> str | None:
         tried: str | None = None
@@ -86,10 +96,7 @@ class Children:
         return tried
 
     def _adopt_departed(self, heir: Core) -> None:
-        held = []
-        for child, core in self._departed:
+        for key, (child, core) in list(self._departed.items()):
             if child() is None:
                 heir.adopt(core)
-            else:
-                held.append((child, core))
-        self._departed = held
+                del self._departed[key]

@@ -9,15 +9,23 @@ from math import ceil
 from typing import Any, cast
 from uuid import uuid4
 
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as ConnectionLost
 
+from asgi_guard.redis_urls import client_of
+
 _SCRIPT = files("asgi_guard.breaker").joinpath("shared.lua").read_text("utf-8")
+_NOBODY = ""  # no breaker is called so
 _ANSWER = 1.0  # seconds
+_NODE_ANSWERS = 0.25  # seconds; then another node of the cluster is asked how things are
 _MILLISECOND = 1e-3
 _ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # by the kernel, at no command
+
+# A URL may ask for text, and what is none would end the line before it is seen here; or for an
+# answer in so many seconds, and who listens may hear nothing for days.
+_LISTENING = {"decode_responses": False, "socket_timeout": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,43 +52,41 @@ NOT_UNDERSTOOD = Message("", 0.0, "", "")
 class Meeting:
     """One process's connections to the server, for one event loop; it connects when it is used.
 
+    All keys of a prefix are in one slot, so that a cluster has one server that knows everything:
+    who listens there, and asks there, notices when it is gone.
+
     Args:
-        url: `redis://`, `rediss://` or `unix://`, as redis-py reads them.
-        prefix: What the names of the keys and of the channel begin with.
+        url: One of `redis_urls.URLS`.
+        prefix: What the names of the keys and of the channel begin with; no braces.
 
     Raises:
         ValueError: It is no such URL.
     """
 
     def __init__(self, url: str, prefix: str) -> None:
-        # Nothing is tried again behind our back: what was missed meanwhile has to be looked up.
-        settings: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "socket_timeout": None}
-        if not url.startswith("unix:"):
-            settings["socket_keepalive"] = True
-            settings["socket_keepalive_options"] = {
-                getattr(socket, name): value
-                for name, value in _ALIVE.items()
-                if hasattr(socket, name)
-            }
-        self._client = Redis.from_url(url, **settings)
-        # A URL may ask for text; what is none would then end the line before it is seen here.
-        self._client.connection_pool.connection_kwargs["decode_responses"] = False
+        self._client = client_of(url)(**_settings(url))
+        self._listening: Redis | None = None
         self._me = uuid4().hex
-        self._keys = f"{prefix}:breaker:"
+        self._keys = f"{{{prefix}}}:breaker:"
+        pool = getattr(self._client, "connection_pool", None)  # clusters have none, nor databases
+        database = pool.connection_kwargs.get("db") if pool else 0
         # Keys belong to a database, and channels to the whole server.
-        database = self._client.connection_pool.connection_kwargs.get("db") or 0
-        self._channel = f"{prefix}:breakers:{database}"
+        self._channel = f"{prefix}:breakers:{database or 0}"
 
     async def messages(self) -> AsyncGenerator[Message | None, None]:
-        """Yield None once it listens, and then what other processes say, or `NOT_UNDERSTOOD`.
+        """Yield None once it listens and may speak; then what others say, or `NOT_UNDERSTOOD`.
 
         Raises:
             Exception: Whatever redis-py raises when the line is lost; it does not end otherwise.
         """
-        async with self._client.pubsub() as listening:
+        async with asyncio.timeout(_ANSWER):
+            self._listening = await self._listener()
+        async with self._listening.pubsub() as listening:
             async with asyncio.timeout(_ANSWER):
                 await listening.subscribe(self._channel)
                 await listening.get_message(timeout=None)
+            # Who may not write there, or is told that nobody may now, has no part in it either.
+            await self.say("open", _NOBODY, 0)
             yield None
             async for heard in listening.listen():
                 if heard["type"] == "message" and (said := _read(heard["data"])).who != self._me:
@@ -96,19 +102,47 @@ class Meeting:
         """
         milliseconds = max(1, ceil(seconds / _MILLISECOND))
         question = (
-            *(_SCRIPT, 2, f"{self._keys}{{{name}}}:open", f"{self._keys}{{{name}}}:trial"),
+            *(_SCRIPT, 2, f"{self._keys}{name}:open", f"{self._keys}{name}:trial"),
             *(word, self._me, milliseconds, self._channel, name),
         )
         async with asyncio.timeout(_ANSWER):
             try:
-                answer = await cast("Any", self._client.eval)(*question)
+                answer = await self._client.eval(*question)
             except ConnectionLost:  # it lay idle: once more, on a new one
-                answer = await cast("Any", self._client.eval)(*question)
+                answer = await self._client.eval(*question)
         return int(answer) * _MILLISECOND
 
     async def aclose(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
+        """Close the connections; used again, it connects again."""
+        listening, self._listening = self._listening, None
+        try:
+            if listening is not None:
+                await listening.aclose()
+        finally:
+            await self._client.aclose()
+
+    async def _listener(self) -> Redis:
+        """Return a client with one connection more, whatever the URL says of their number."""
+        server = getattr(self._client, "connection_pool", None)
+        if server is None:
+            await self._client.initialize()
+            server = self._client.get_node_from_key(self._keys)
+        settings = {**server.connection_kwargs, **_LISTENING}
+        return Redis.from_pool(ConnectionPool(server.connection_class, **settings))
+
+
+def _settings(url: str) -> dict[str, Any]:
+    # Nothing is tried again behind our back: what was missed meanwhile has to be looked up.
+    settings: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "socket_timeout": None}
+    if "+cluster:" in url.partition("//")[0]:  # but by another node, where one is gone
+        settings["retry"] = Retry(NoBackoff(), 1)
+        settings["socket_timeout"] = settings["socket_connect_timeout"] = _NODE_ANSWERS
+    if not url.startswith("unix:"):
+        settings["socket_keepalive"] = True
+        settings["socket_keepalive_options"] = {
+            getattr(socket, name): value for name, value in _ALIVE.items() if hasattr(socket, name)
+        }
+    return settings
 
 
 def _read(data: object) -> Message:

@@ -97,9 +97,9 @@ class Share:
         self._core.tell()
 
     def learn_trial(self, seconds: float) -> None:
-        """Leave trials to another process for so long."""
+        """Leave trials to another process for so long; no longer than this one keeps its own."""
         with self._core.lock:
-            self._trials.leave(seconds, self._core.clock())
+            self._trials.leave(min(seconds, self._lease), self._core.clock())
 
     def learn_answer(self, note: Note, seconds: float) -> None:
         """Take in the answer to a wish: 0, or the seconds for which another process tries."""
@@ -107,7 +107,7 @@ class Share:
             if note.generation != self._machine.generation:
                 return
             if seconds:
-                self._trials.leave(seconds, self._core.clock())
+                self._trials.leave(min(seconds, self._lease), self._core.clock())
             else:
                 self._trials.take()
 

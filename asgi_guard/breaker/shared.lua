@@ -14,13 +14,12 @@ end
 if word == 'look' then
   return left(open)
 elseif word == 'ask' then -- 0: the trials are yours
-  if redis.call('SET', trial, me, 'NX', 'PX', milliseconds) then
-    return 0
-  elseif redis.call('GET', trial) == me then
-    redis.call('PEXPIRE', trial, milliseconds)
-    return 0
+  local taken = left(trial) -- 0 as well where somebody else has put a key that never ends
+  if taken > 0 and redis.pcall('GET', trial) ~= me then
+    return taken
   end
-  return math.max(left(trial), 1)
+  redis.call('SET', trial, me, 'PX', milliseconds)
+  return 0
 elseif word == 'trial' then
   redis.call('SET', trial, me, 'PX', milliseconds)
   tell(milliseconds)

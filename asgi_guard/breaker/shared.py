@@ -18,7 +18,10 @@ from asgi_guard.errors import ConfigurationError, Withheld
 if TYPE_CHECKING:
     from asgi_guard.breaker.redis import Meeting, Message
 
-_URLS = "a URL of Redis or Valkey that begins with redis://, rediss:// or unix://"
+_URLS = (
+    "redis://, rediss:// or unix:// as redis-py reads them, redis+cluster:// or rediss+cluster:// "
+    "with one node of a cluster, redis+sentinel://host:port,host:port/service"
+)
 _MOST_NOTES = 4096
 _FIRST_WAIT = 0.1  # seconds before it connects again
 _LAST_WAIT = 1.0
@@ -37,8 +40,11 @@ class SharedBreakers:
     `CircuitBreaker(shared="redis://...")` makes one for each URL.
 
     Args:
-        url: Where Redis or Valkey is: `redis://`, `rediss://` or `unix://`, as redis-py reads them.
-        prefix: What the names of its keys begin with: printable ASCII; default `asgi_guard`.
+        url: Where Redis or Valkey is: `redis://`, `rediss://` or `unix://`, as redis-py reads them;
+            `redis+cluster://` with a node of a cluster; `redis+sentinel://host:port,host:port/name`
+            with the name of the service.
+        prefix: What the names of its keys begin with: printable ASCII without braces; default
+            `asgi_guard`.
 
     Raises:
         ConfigurationError: The URL or the prefix is wrong, or redis-py is not installed.
@@ -46,6 +52,8 @@ class SharedBreakers:
 
     def __init__(self, url: str, *, prefix: str = "asgi_guard") -> None:
         check_name("SharedBreakers.prefix", prefix)
+        if "{" in prefix or "}" in prefix:
+            raise ConfigurationError("SharedBreakers.prefix", prefix, "a name without braces")
         self._url = url
         self._prefix = prefix
         self._meet()
@@ -100,9 +108,8 @@ class SharedBreakers:
                 self._speaker = Speaker(self._serve, "asgi_guard-shared-breakers")
 
     async def _serve(self, ready: asyncio.Event) -> None:
-        wait = _FIRST_WAIT
+        wait, meeting = _FIRST_WAIT, self._meet()
         while True:
-            meeting = self._meet()
             try:
                 # Either of them fails: then both begin anew, and look up what was missed.
                 async with asyncio.TaskGroup() as both:

@@ -10,6 +10,7 @@ back.
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 from asgi_guard.downstream.counts import Counts
@@ -88,8 +89,9 @@ class Line:
         now = loop.time()
         if not self.waiters and self.held < self._max_concurrent and now >= self._spacing.next:
             return self._start(now)
-        waiter = _Waiter(priority, loop.create_future())
+        waiter = _Waiter(priority, _Told(loop))
         place = self.waiters.join(waiter, priority, now)
+        waiter.told.leave = partial(self.waiters.leave, place)
         if len(self.waiters) > self._max_queue:
             last = self.waiters.pop_last()
             if last is waiter:
@@ -130,9 +132,6 @@ class Line:
         """Let in who is next, as far as there are slots and it is time."""
         while self.waiters:
             waiter = self.waiters.first()
-            if waiter.told.done():  # a cancelled waiter is done before it can leave
-                self.waiters.pop_first()
-                continue
             if self.held >= self._max_concurrent:
                 break
             loop = waiter.told.get_loop()
@@ -153,11 +152,9 @@ class Line:
             refusal: Returns what to refuse one with; None: it is not to be refused after all.
         """
         while self.waiters:
-            refused = None
-            if not self.waiters.first().told.done():
-                refused = refusal()
-                if refused is None:
-                    break
+            refused = refusal()
+            if refused is None:
+                break
             self.waiters.pop_first().tell(refused)
         self.advance()
 
@@ -190,6 +187,7 @@ class Line:
             self.advance()
 
     def _give_up(self, waiter: "_Waiter") -> None:
+        waiter.told.leave()
         waiter.tell(self.refuse_late())
 
     def _busy(self, reason: str, why: str) -> DownstreamBusy:
@@ -199,15 +197,32 @@ class Line:
         )
 
 
+class _Told(asyncio.Future["Start | Rejected"]):
+    """What a waiter is told. Who is cancelled leaves at once: its task does only in the next turn.
+
+    Until then it would count, and somebody would be refused for whom there is room.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self.leave: Callable[[], None]
+
+    def cancel(self, msg: object = None) -> bool:
+        is_cancelled = super().cancel(msg)
+        if is_cancelled:
+            self.leave()
+        return is_cancelled
+
+
 class _Waiter:
     __slots__ = ("priority", "told")
 
-    def __init__(self, priority: int, told: "asyncio.Future[Start | Rejected]") -> None:
+    def __init__(self, priority: int, told: _Told) -> None:
         self.priority = priority
         self.told = told
 
-    def tell(self, answer: Start | Rejected | None) -> None:
-        if answer is not None and not self.told.done():
+    def tell(self, answer: Start | Rejected) -> None:
+        if not self.told.done():
             self.told.set_result(answer)
 
     def answer(self) -> Start | Rejected | None:

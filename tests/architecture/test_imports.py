@@ -23,6 +23,7 @@ SHARED = {
     "networks",
     "ops",
     "proxies",
+    "redis_urls",
     "refusal",
     "shell",
 }
@@ -65,6 +66,7 @@ THIRD_PARTY = {
         "downstream.redis",
         "rate_limit.stores.redis",
         "rate_limit.stores.redis_client",
+        "redis_urls",
     },
     "sqlalchemy": {"downstream.sqlalchemy", "pools.sqlalchemy", "health.sqlalchemy"},
     "starlette": SHARED | READERS,

@@ -38,7 +38,44 @@ def test_more_digits_than_a_number_may_have() -> None:
 @given(MOMENTS)
 def test_dates(moment: datetime) -> None:
     """They are read as they are written elsewhere."""
-    assert http_date(written(moment)) == moment.timestamp()
+    assert http_date(written(moment), 0.0) == moment.timestamp()
+    assert http_date(moment.strftime("%c"), 0.0) == moment.timestamp()
+
+
+@given(MOMENTS, st.timedeltas(timedelta(days=-49 * 365), timedelta(days=49 * 365)))
+def test_dates_of_rfc_850(now: datetime, away: timedelta) -> None:
+    """Their years have two digits, and mean those that are near."""
+    moment = now + away
+    text = moment.strftime("%A, %d-%b-%y %H:%M:%S GMT")
+    assert http_date(text, now.timestamp()) == moment.replace(microsecond=0).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("text", "year"),
+    [
+        ("Sunday, 06-Nov-94 08:49:37 GMT", 1994),
+        ("Sunday, 01-Mar-76 12:00:00 GMT", 2076),
+        ("Sunday, 01-Mar-76 12:00:01 GMT", 1976),
+        ("Sunday, 29-Feb-76 12:00:01 GMT", 2076),
+        ("Sunday, 31-Dec-75 23:59:60 GMT", 2075),
+        ("Sunday, 01-Mar-77 00:00:00 GMT", 1977),
+        ("Sunday, 01-Mar-00 00:00:00 GMT", 2000),
+        ("Sun Mar  1 12:00:00 2026", 2026),
+        ("Sun Mar 01 12:00:00 2026", 2026),
+    ],
+)
+def test_a_year_of_two_digits(text: str, year: int) -> None:
+    """One that would be more than fifty years ahead is over (RFC 9110, section 5.6.7)."""
+    at = http_date(text, NOW.timestamp())
+    assert at is not None
+    assert datetime.fromtimestamp(at - 60, UTC).year == year
+
+
+def test_every_form_is_obeyed() -> None:
+    """Also against the server's own date, in another form."""
+    for text in ("Sunday, 01-Mar-26 12:00:10 GMT", "Sun Mar  1 12:00:10 2026"):
+        assert retry_after(text, NOW.timestamp()) == 10.0
+        assert retry_after(text, 0.0, "Sun Mar  1 12:00:07 2026") == 3.0
 
 
 @given(MOMENTS, MOMENTS)
@@ -68,6 +105,15 @@ def test_anything_else(value: str) -> None:
         "Sun, 01 Mar 0000 12:00:10 GMT",
         "Sun, 01 Mar 2026 25:00:10 GMT",
         "sun, 01 mar 2026 12:00:10 gmt",
+        "Sunday, 01-Mar-2026 12:00:10 GMT",
+        "Sun, 01-Mar-26 12:00:10 GMT",
+        "Sunday, 30-Feb-26 12:00:10 GMT",
+        "Sunday, 29-Feb-27 12:00:10 GMT",
+        "Sunday, 01-Mar-26 12:00:10",
+        "Sun Mar 1 12:00:10 2026",
+        "Sun Mar  1 12:00:10 26",
+        "Sun Mar  1 12:00:10 2026 GMT",
+        "Sun Mar  0 12:00:10 2026",
     ],
 )
 def test_what_cannot_be_understood(value: str | None) -> None:

@@ -71,6 +71,21 @@ def test_nobody_else_opens_it_for_longer_than_it_would_itself() -> None:
     assert process.core.machine.retry_after(process.clock()) == 300.0
 
 
+def test_nobody_else_keeps_trials_for_longer_than_it_would_itself() -> None:
+    """Then it asks again who makes them."""
+    process = Process()
+    process.call(Outcome.FAILURE)
+    process.clock.advance(5.0)
+    process.share.learn_answer(process.asked(), 1e11)
+    process.clock.advance(30.0)
+    process.share.learn_answer(process.asked(), 0.0)
+    process.share.learn_trial(1e11)
+    with pytest.raises(CircuitOpen):
+        process.core.admit()
+    process.clock.advance(30.0)
+    assert process.asked()
+
+
 def test_an_answer_to_an_earlier_era_is_none() -> None:
     """Meanwhile somebody else may try."""
     process = Process()

@@ -289,7 +289,7 @@ def test_who_comes_late_learns_of_it(server: RedisServer) -> None:
         connected([first])
         trip(first)
         with server.control() as connection:
-            keys = until(lambda: connection.keys("asgi_guard:breaker:*:open"))
+            keys = until(lambda: connection.keys("{asgi_guard}:breaker:*:open"))
             assert [first.name in key for key in keys] == [True]
             left = connection.pttl(keys[0])
             assert left >= (first.retry_after or 0) * 1000 - 1
@@ -454,11 +454,17 @@ def test_one_url_is_one_thread() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", ["localhost", "http://localhost", "redis+cluster://localhost:7000", "", 5, True]
+    "wrong",
+    [
+        *("localhost", "http://localhost", "redis://localhost?max_connections=-1", "", 5, True),
+        *("redis://localhost?colour=red", "redis+cluster://localhost:7000/1", "redis+cluster://"),
+        *("redis+sentinel://localhost:1", "redis+sentinel://localhost/main", "cluster://localhost"),
+    ],
 )
 def test_what_is_no_redis_is_refused(wrong: Any) -> None:
     """When it is made; without quoting what may hold a password."""
     with pytest.raises(ConfigurationError, match=r"CircuitBreaker\.shared is"):
         CircuitBreaker("payments", shared=wrong)
-    with pytest.raises(ConfigurationError, match="prefix"):
-        SharedBreakers("redis://localhost", prefix="")
+    for prefix in ("", "{shop}"):
+        with pytest.raises(ConfigurationError, match="prefix"):
+            SharedBreakers("redis://localhost", prefix=prefix)

@@ -197,6 +197,8 @@ async def test_a_limiter_counts_there(redis_server: RedisServer) -> None:
         ("localhost", "p", "target"),
         ("http://localhost", "p", "target"),
         ("redis://localhost:x", "p", "target"),
+        ("redis://localhost?colour=red", "p", "target"),
+        ("redis+cluster://localhost:7000/1", "p", "target"),
         ("redis+sentinel://localhost:1", "p", "target"),
         ("redis+sentinel://localhost/x", "p", "target"),
         (5, "p", "target"),

@@ -1,11 +1,9 @@
-"""Clients of redis-py, by URL: one server, a cluster, or whatever sentinels watch."""
+"""Clients of redis-py, and how the script is asked by them."""
 
 import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol
-from urllib.parse import unquote, urlsplit
 
-from redis.asyncio import Redis, RedisCluster, Sentinel
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as ConnectionLost
@@ -14,12 +12,9 @@ from asgi_guard.errors import ConfigurationError, Withheld
 from asgi_guard.rate_limit.stores.conversation import Carrier, Conversation, Question
 from asgi_guard.rate_limit.stores.redis_script import SCRIPT, SHA, arguments, unframed
 from asgi_guard.rate_limit.stores.redis_wire import Wire
+from asgi_guard.redis_urls import URLS, client_of
 
-_URLS = (
-    "redis://, rediss:// or unix:// as redis-py reads them, redis+cluster:// or rediss+cluster:// "
-    "with one node of a cluster, redis+sentinel://host:port,host:port/service, or a client of "
-    "redis.asyncio"
-)
+_TARGETS = f"{URLS}, or a client of redis.asyncio"
 
 
 class Client(Protocol):
@@ -51,67 +46,19 @@ def connector(target: object) -> Callable[[], Client]:
         if isinstance(target, type) or not all(
             callable(getattr(target, name, None)) for name in ("evalsha", "eval", "aclose")
         ):
-            raise ConfigurationError("RedisStore.target", target, _URLS)
+            raise ConfigurationError("RedisStore.target", target, _TARGETS)
         client: Any = target
         return lambda: client
     try:
-        connect = _by_scheme(target)
-        connect()
-    except (ValueError, TypeError):
+        make = client_of(target)
+    except ValueError:
         # Without its cause, which may quote it.
-        raise ConfigurationError("RedisStore.target", Withheld(target), _URLS) from None
-    return connect
-
-
-def _by_scheme(url: str) -> Callable[[], Client]:
-    scheme, _, rest = url.partition("://")
+        raise ConfigurationError("RedisStore.target", Withheld(target), _TARGETS) from None
+    if "+cluster:" in target.partition("//")[0]:  # which asks again by itself
+        return make
     # Once more, at once, where a connection that lay idle turns out to be closed.
     retry = Retry(NoBackoff(), 1, supported_errors=(ConnectionLost,))
-    if scheme in {"redis", "rediss", "unix"}:
-        return lambda: Redis.from_url(url, retry=retry)
-    if scheme in {"redis+cluster", "rediss+cluster"}:
-        plain = f"{scheme.removesuffix('+cluster')}://{rest}"
-        return lambda: RedisCluster.from_url(plain)
-    if scheme == "redis+sentinel":
-        return lambda: _sentinel(url, retry)
-    raise ValueError(scheme)
-
-
-def _sentinel(url: str, retry: Retry) -> Client:
-    parts = urlsplit(url)
-    credentials, _, hosts = parts.netloc.rpartition("@")
-    service, _, database = parts.path.strip("/").partition("/")
-    if not service:
-        raise ValueError("no service")
-    username, _, password = credentials.partition(":")
-    sentinels = [
-        (host, int(port)) for host, _, port in (each.rpartition(":") for each in hosts.split(","))
-    ]
-    watch: Any = Sentinel  # has no types
-    return _Watched(
-        watch(sentinels),
-        service,
-        db=int(database or 0),
-        username=unquote(username) or None,
-        password=unquote(password) or None,
-        retry=retry,
-    )
-
-
-class _Watched:
-    """A client of whichever server the sentinels call the master."""
-
-    def __init__(self, sentinel: Any, service: str, **settings: Any) -> None:
-        self._sentinel = sentinel
-        self._master = sentinel.master_for(service, **settings)
-        self.connection_pool: Any = self._master.connection_pool
-        self.evalsha = self._master.evalsha
-        self.eval = self._master.eval
-
-    async def aclose(self) -> None:
-        await self._master.aclose()
-        for each in self._sentinel.sentinels:
-            await each.aclose()
+    return lambda: make(retry=retry)
 
 
 async def connect(client: Client, told: Conversation) -> Carrier:

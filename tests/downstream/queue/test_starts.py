@@ -168,6 +168,41 @@ async def test_who_is_cancelled_leaves_the_line_at_once() -> None:
     assert not [timer for timer in scheduled if not timer.cancelled()]
 
 
+async def test_who_is_cancelled_makes_room_at_once() -> None:
+    """Not only when its task has run: who comes in the same turn may wait."""
+    calls = Calls(5.0)
+    downstream = Downstream("d", max_concurrent=1, min_interval=0, max_queue=2)
+    tasks = [asyncio.create_task(downstream.call(calls, each)) for each in "abc"]
+    await turns()
+    tasks[1].cancel()
+    tasks[2].cancel()
+    assert downstream.snapshot().waiting == 0
+    others = [downstream.call(calls, each) for each in "de"]
+    assert await asyncio.gather(tasks[0], *others) == ["a", "d", "e"]
+    assert downstream.snapshot().queue_full == 0
+
+
+async def test_who_waited_in_vain_makes_room_at_once() -> None:
+    """As well as who is cancelled."""
+    calls, outcomes = Calls(5.0), list[object]()
+    downstream = Downstream("d", max_concurrent=1, min_interval=0, max_queue=1)
+    first = asyncio.create_task(downstream.call(calls, "a"))
+    await turns()
+    waiting = asyncio.create_task(downstream.call(calls, "b", timeout=1.0))
+    await turns()
+
+    def come() -> None:
+        outcomes.append(downstream.snapshot().waiting)
+        outcomes.append(asyncio.create_task(downstream.call(calls, "c")))
+
+    asyncio.get_running_loop().call_later(1.0, come)
+    with pytest.raises(DownstreamBusy, match="time"):
+        await waiting
+    assert await first == "a"
+    waited, late = outcomes
+    assert (waited, await late) == (0, "c")  # type: ignore[misc]
+
+
 async def test_the_important_ones_come_first() -> None:
     """And among equals, who came first."""
     calls, downstream = Calls(), Downstream("d", max_concurrent=1, min_interval=0.1)
