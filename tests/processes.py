@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent.parent
 HOST = "127.0.0.1"
 _READY_WITHIN = 30.0  # seconds; a loaded machine imports slowly
 _STOPPED_WITHIN = 15.0
+EARLY = 0.01  # seconds that a timer may be early: uvloop counts whole milliseconds
 _LOG_TAIL = 3000  # characters
 
 

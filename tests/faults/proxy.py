@@ -107,7 +107,7 @@ class FaultProxy:
             for end in ends:
                 end.close()
             for end in ends:
-                with suppress(OSError):
+                with suppress(OSError, asyncio.CancelledError):  # `reset` need not wait for it
                     await end.wait_closed()
             del self._links[task]
 
