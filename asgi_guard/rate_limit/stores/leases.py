@@ -1,5 +1,6 @@
 """Leases: units that a worker has taken from a shared store, to use them without asking again."""
 
+from asyncio import Future
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -24,30 +25,62 @@ class Lease:
         until: When they are worth nothing any more, on the worker's clock.
         left: What remained in the store when they were taken.
         reset_at: When more remains there, on the same clock.
+        is_short: Whether more was asked for than came; default False.
     """
 
-    __slots__ = ("counter", "left", "reset_at", "units", "until")
+    __slots__ = ("counter", "is_short", "left", "reset_at", "units", "until")
 
     def __init__(
-        self, counter: Counter, units: int, until: float, left: int, reset_at: float
+        self,
+        counter: Counter,
+        units: int,
+        until: float,
+        left: int,
+        reset_at: float,
+        *,
+        is_short: bool = False,
     ) -> None:
         self.counter: Counter = counter
         self.units: int = units
         self.until: float = until
         self.left: int = left
         self.reset_at: float = reset_at
+        self.is_short: bool = is_short
 
     def decision(self, now: float) -> Decision:
         """Return what is said to whom these units have just admitted."""
         return Decision(True, self.left + self.units, max(0.0, self.reset_at - now), 0.0)
 
 
+class _Coming:
+    """Units that have been asked for.
+
+    Attributes:
+        is_sure: Whether they will come as far as can be told, so that others may wait for them.
+        free: How many of them nobody waits for.
+        answer: What they come with; the last answer, where several are under way.
+        until: When that is too late for an answer.
+    """
+
+    __slots__ = ("answer", "free", "is_sure", "until")
+
+    def __init__(self, *, is_sure: bool) -> None:
+        self.is_sure = is_sure
+        self.free = 0
+        self.answer: Future[list[int]] | None = None
+        self.until = 0.0
+
+
 class Leases:
-    """The leases of one worker, by counter and key: so many at most."""
+    """The leases of one worker, by counter and key: so many at most.
+
+    Requests that find a lease used up while more has been asked for wait for that, as far as it
+    goes round: a crowd asks once in so many requests, as those do that come one by one.
+    """
 
     def __init__(self) -> None:
         self._leases: dict[_Name, Lease] = {}
-        self._asked: set[_Name] = set()
+        self._coming: dict[_Name, _Coming] = {}
         self._swept_at = 0.0
 
     def use(self, counter: str, key: str, cost: int, now: float) -> Lease | None:
@@ -63,15 +96,51 @@ class Leases:
         self._leases.setdefault((counter, key), lease).units += cost
 
     def begin(self, counter: str, key: str, wanted: int, now: float) -> int:
-        """Return how many units to ask for: none while another request asks, or without room."""
+        """Return how many units to ask for: none without room, or while as many are coming."""
         name = counter, key
         held = self._leases.get(name)
-        if held is not None and now < held.until:
+        is_held = held is not None and now < held.until
+        if held is not None and is_held:
             wanted -= held.units
-        if wanted <= 0 or name in self._asked or not (held is not None or self._has_room(now)):
+        coming = self._coming.get(name)
+        if coming is not None:
+            wanted = wanted - coming.free if coming.is_sure else 0
+        if wanted <= 0 or not (held is not None or self._has_room(now)):
             return 0
-        self._asked.add(name)
+        if coming is None:
+            is_sure = held is not None and is_held and not held.is_short
+            coming = self._coming[name] = _Coming(is_sure=is_sure)
+        if coming.is_sure:
+            coming.free += wanted
         return wanted
+
+    def expect(
+        self,
+        asked: Sequence[Charge],
+        extras: Sequence[int],
+        answer: "Future[list[int]]",
+        until: float,
+    ) -> None:
+        """Take note of what the units that were begun with will come with, and until when."""
+        for (counter, key, _), extra in zip(asked, extras, strict=True):
+            if extra:
+                coming = self._coming[counter.key, key]
+                coming.answer, coming.until = answer, until
+
+    def book(self, charges: Sequence[Charge], until: float) -> "Future[list[int]] | None":
+        """Take units that are coming; return what they come with, all of them and in time.
+
+        None where they do not suffice. Who waits for it may still find that less has come.
+        """
+        answers = {self._answer(charge, until) for charge in charges}
+        answer = answers.pop()
+        if answer is None or answers:
+            return None
+        for counter, key, cost in charges:
+            coming = self._coming[counter.key, key]
+            # Below zero only where one key is charged twice, which was looked at once.
+            coming.free = max(0, coming.free - cost)
+        return answer
 
     def take(
         self,
@@ -79,6 +148,7 @@ class Leases:
         extras: Sequence[int],
         answers: Sequence[Answer] | None,
         now: float,
+        came_with: "Future[list[int]]",
     ) -> None:
         """Keep what was taken, and let others ask for what was not; None where nobody answered."""
         for place, (counter, key, _) in enumerate(asked):
@@ -88,13 +158,24 @@ class Leases:
                     decision, taken = answers[place]
                     until = now + (decision.reset if counter.window is None else counter.window)
                     reset_at = now + decision.reset
-                    lease = Lease(counter, taken, until, decision.remaining, reset_at)
-                self.end(counter.key, key, lease, now)
+                    is_short = taken < extras[place]
+                    left = decision.remaining
+                    lease = Lease(counter, taken, until, left, reset_at, is_short=is_short)
+                self.end(counter.key, key, lease, now, came_with)
 
-    def end(self, counter: str, key: str, lease: Lease | None, now: float) -> None:
+    def end(
+        self,
+        counter: str,
+        key: str,
+        lease: Lease | None,
+        now: float,
+        came_with: "Future[list[int]] | None" = None,
+    ) -> None:
         """Take note of the answer; None where there was none."""
         name = counter, key
-        self._asked.discard(name)
+        coming = self._coming.get(name)
+        if coming is not None and coming.answer is came_with:
+            del self._coming[name]
         if lease is None:
             return
         held = self._leases.get(name)
@@ -102,6 +183,7 @@ class Leases:
             held.until = min(lease.until, held.until) if held.units else lease.until
             held.units += lease.units
             held.counter, held.left, held.reset_at = lease.counter, lease.left, lease.reset_at
+            held.is_short = lease.is_short
         elif lease.units:
             self._leases[name] = lease
 
@@ -113,6 +195,14 @@ class Leases:
             for (_, key), lease in leases.items()
             if lease.units and now < lease.until
         ]
+
+    def _answer(self, charge: Charge, until: float) -> "Future[list[int]] | None":
+        """Return what enough units for a charge come with, if they come in time."""
+        counter, key, cost = charge
+        coming = self._coming.get((counter.key, key))
+        if coming is None or not 0 < cost <= coming.free or coming.until > until:
+            return None
+        return coming.answer
 
     def _has_room(self, now: float) -> bool:
         if len(self._leases) >= _MOST and now >= self._swept_at + _SWEEP:

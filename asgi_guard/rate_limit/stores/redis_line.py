@@ -70,29 +70,63 @@ class Line:
     async def decide_with_leases(
         self, charges: Sequence[Charge], within: float
     ) -> Sequence[Decision]:
-        """Do the same, with what is on lease as far as there is any."""
+        """Do the same, with what is on lease as far as there is any, or is about to come."""
+        began = monotonic()
+        used = self._use(charges, began)
+        missing = _missing(charges, used)
+        coming = self.leases.book(missing, began + within) if missing else None
+        if coming is not None:
+            self._put_back(charges, used)  # who is cut off while it waits holds nothing
+            await asyncio.shield(coming)
+            within -= monotonic() - began
+            used = self._use(charges, monotonic())
+            missing = _missing(charges, used)
+        if not missing:
+            return _decisions(used)
+        decided = await self._ask_for_more(charges, used, missing, within)
+        if all(each.admitted for each in decided):
+            return decided
+        # Who asked for more at the same time may have got what was refused to this one.
+        return self._use_all(charges) or decided
+
+    async def _ask_for_more(
+        self,
+        charges: Sequence[Charge],
+        used: Sequence[Lease | None],
+        asked: Sequence[Charge],
+        within: float,
+    ) -> Sequence[Decision]:
         now = monotonic()
-        used = [self.leases.use(counter.key, key, cost, now) for counter, key, cost in charges]
-        asked = [charge for charge, lease in zip(charges, used, strict=True) if lease is None]
-        if not asked:
-            return [lease.decision(now) for lease in used if lease is not None]
-        extras = [self._extra(charge) for charge in asked]
-        asking = self._ask_for_more(asked, extras, within)
+        extras = [
+            self.leases.begin(counter.key, key, counter.lease - cost, now)
+            for counter, key, cost in asked
+        ]
+        pairs = zip(asked, extras, strict=True)
+        charged = [(counter.numbers, cost, extra) for (counter, _, cost), extra in pairs]
+        size = WIDE * len(asked)
+        asking = self._talk.ask(question(charged, WIDE), _names(asked), size, within)
+        self.leases.expect(asked, extras, asking, now + within)
         # Who is cut off while it asks leaves the units that were taken beside its own to others.
         asking.add_done_callback(lambda done: self._settle(charges, used, asked, extras, done))
-        await asyncio.wait((asking,))
-        answers = _answers(asking.result())
+        answers = _answers(await asyncio.shield(asking))
         rest = (each._replace(remaining=each.remaining + more) for each, more in answers)
         return [next(rest) if lease is None else lease.decision(now) for lease in used]
 
-    def _ask_for_more(
-        self, charges: Sequence[Charge], extras: Sequence[int], within: float
-    ) -> "asyncio.Future[list[int]]":
-        pairs = zip(charges, extras, strict=True)
-        asked = question(
-            [(counter.numbers, cost, extra) for (counter, _, cost), extra in pairs], WIDE
-        )
-        return self._talk.ask(asked, _names(charges), WIDE * len(charges), within)
+    def _use(self, charges: Sequence[Charge], now: float) -> Sequence[Lease | None]:
+        return [self.leases.use(counter.key, key, cost, now) for counter, key, cost in charges]
+
+    def _use_all(self, charges: Sequence[Charge]) -> Sequence[Decision]:
+        """Take everything from leases; return no decisions if there is not enough."""
+        used = self._use(charges, monotonic())
+        if _missing(charges, used):
+            self._put_back(charges, used)
+            return []
+        return _decisions(used)
+
+    def _put_back(self, charges: Sequence[Charge], used: Sequence[Lease | None]) -> None:
+        for lease, (counter, key, cost) in zip(used, charges, strict=True):
+            if lease is not None:
+                self.leases.put_back(counter.key, key, lease, cost)
 
     def _settle(
         self,
@@ -106,10 +140,8 @@ class Line:
         has_none = done.cancelled() or done.exception() is not None
         answers = None if has_none else _answers(done.result())
         if answers is None or not all(decided.admitted for decided, _ in answers):
-            for lease, (counter, key, cost) in zip(used, charges, strict=True):
-                if lease is not None:  # nothing is charged for a refusal
-                    self.leases.put_back(counter.key, key, lease, cost)
-        self.leases.take(asked, extras, answers, monotonic())
+            self._put_back(charges, used)  # nothing is charged for a refusal
+        self.leases.take(asked, extras, answers, monotonic(), done)
 
     async def _undo(self, charge: Charge, age: int, within: float) -> None:
         counter, key, cost = charge
@@ -117,10 +149,14 @@ class Line:
         asked = question([(counter.numbers, cost, age)], width)
         await self._talk.ask(asked, counter.names(key), width, within)
 
-    def _extra(self, charge: Charge) -> int:
-        """Return how many units to take beside what is charged."""
-        counter, key, cost = charge
-        return self.leases.begin(counter.key, key, counter.lease - cost, monotonic())
+
+def _missing(charges: Sequence[Charge], used: Sequence[Lease | None]) -> list[Charge]:
+    return [charge for charge, lease in zip(charges, used, strict=True) if lease is None]
+
+
+def _decisions(used: Sequence[Lease | None]) -> Sequence[Decision]:
+    now = monotonic()
+    return [lease.decision(now) for lease in used if lease is not None]
 
 
 def _names(charges: Sequence[Charge]) -> list[bytes]:

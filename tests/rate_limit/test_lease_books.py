@@ -1,0 +1,116 @@
+"""What a worker knows of its leases, and of those that it has asked for."""
+
+import asyncio
+
+import pytest
+
+from asgi_guard import Quota
+from asgi_guard.rate_limit.decision import Decision
+from asgi_guard.rate_limit.stores.leases import Lease, Leases
+from asgi_guard.rate_limit.stores.redis_counter import RedisCounter, redis_counter
+
+NOW = 100.0
+LATER = NOW + 1
+
+
+def counter(rule: str = "rule") -> RedisCounter:
+    """Return a counter that lends ten units at once."""
+    return redis_counter(
+        "", rule, Quota(1000, 60.0), "sliding-window", lease=10, workers=1, ban=None
+    )
+
+
+def leased(leases: Leases, *counters: RedisCounter) -> None:
+    """Have a lease of each counter come, whole, and be used up."""
+    for each in counters:
+        leases.end(each.key, "ann", Lease(each, 1, NOW + 60, 900, NOW), NOW)
+        assert leases.use(each.key, "ann", 1, NOW)
+
+
+async def begun(leases: Leases, of: RedisCounter) -> "asyncio.Future[list[int]]":
+    """Ask for nine units more; return what they will come with."""
+    extra = leases.begin(of.key, "ann", 9, NOW)
+    answer: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
+    leases.expect([(of, "ann", 1)], [extra], answer, LATER)
+    return answer
+
+
+async def test_units_that_nobody_waits_for_are_not_asked_for_again() -> None:
+    """So that a worker holds less than a lease, whatever is under way."""
+    leases, one = Leases(), counter()
+    leased(leases, one)
+    assert await begun(leases, one)
+    assert leases.begin(one.key, "ann", 9, NOW) == 0
+    assert leases.book([(one, "ann", 4)], LATER) is not None
+    assert leases.begin(one.key, "ann", 9, NOW) == 4
+    assert leases.begin(one.key, "ann", 9, NOW) == 0
+
+
+async def test_an_answer_ends_what_comes_with_it_alone() -> None:
+    """What was asked for later is still to come."""
+    leases, one = Leases(), counter()
+    leased(leases, one)
+    first = await begun(leases, one)
+    assert leases.book([(one, "ann", 9)], LATER) is first
+    second = await begun(leases, one)
+    came = [(Decision(True, 890, 60.0, 0.0), 9)]
+    leases.take([(one, "ann", 1)], [9], came, NOW, first)
+    assert leases.book([(one, "ann", 9)], LATER) is second
+    leases.take([(one, "ann", 1)], [9], came, NOW, second)
+    assert leases.book([(one, "ann", 1)], LATER) is None
+
+
+async def test_what_comes_with_two_answers_is_not_waited_for() -> None:
+    """Nor is it booked."""
+    leases, one, other = Leases(), counter(), counter("other")
+    leased(leases, one, other)
+    await begun(leases, one)
+    await begun(leases, other)
+    assert leases.book([(one, "ann", 1), (other, "ann", 1)], LATER) is None
+    assert leases.book([(one, "ann", 9)], LATER) is not None
+
+
+@pytest.mark.parametrize("cost", [0, 10])
+async def test_what_does_not_suffice_is_not_waited_for(cost: int) -> None:
+    """Nor is there anything to wait for who charges nothing."""
+    leases, one = Leases(), counter()
+    leased(leases, one)
+    await begun(leases, one)
+    assert leases.book([(one, "ann", cost)], LATER) is None
+
+
+async def test_one_key_charged_twice_books_no_more_than_there_is() -> None:
+    """Else more would be asked for than a lease has."""
+    leases, one = Leases(), counter()
+    leased(leases, one)
+    await begun(leases, one)
+    assert leases.book([(one, "ann", 9), (one, "ann", 9)], LATER) is not None
+    assert leases.begin(one.key, "ann", 9, NOW) == 9
+
+
+def test_there_are_so_many_leases_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who finds no room takes no lease; those that are used up make room."""
+    monkeypatch.setattr("asgi_guard.rate_limit.stores.leases._MOST", 3)
+    leases, now = Leases(), 100.0
+    for key in "abc":
+        assert leases.begin("rule", key, 5, now) == 5
+        leases.end("rule", key, Lease(None, 5, now + 60, 10, now), now)
+    assert leases.begin("rule", "d", 5, now) == 0
+    assert leases.use("rule", "a", 5, now) is not None
+    assert leases.begin("rule", "d", 5, now + 2) == 5
+
+
+def test_units_come_back_to_a_lease_that_has_grown_or_was_cleared_away() -> None:
+    """Whoever is refused elsewhere meanwhile must not lose them."""
+    leases, now = Leases(), 100.0
+    assert leases.begin("rule", "ann", 5, now) == 5
+    leases.end("rule", "ann", Lease(None, 5, now + 60, 10, now), now)
+    used = leases.use("rule", "ann", 2, now)
+    assert used is not None
+    assert leases.begin("rule", "ann", 5, now) == 2
+    leases.end("rule", "ann", Lease(None, 2, now + 50, 8, now), now)
+    leases.put_back("rule", "ann", used, 2)
+    assert leases.give_back(now) == [(None, "ann", -7)]
+    leases.put_back("rule", "ann", used, 1)
+    assert leases.give_back(now + 49) == [(None, "ann", -8)]
+    assert leases.give_back(now + 49) == []
