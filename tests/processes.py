@@ -61,6 +61,16 @@ def until(
         time.sleep(pause)
 
 
+def freeze(pid: int) -> None:
+    """Stop a process, and wait until each of its threads stands still: a signal takes its time."""
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: all(_state(thread) in "TZX" for thread in Path(f"/proc/{pid}/task").iterdir()))
+
+
+def _state(thread: Path) -> str:
+    return (thread / "stat").read_text().rpartition(") ")[2][0]
+
+
 @dataclass(frozen=True, eq=False)
 class Child:
     """A server that was started, with its log."""

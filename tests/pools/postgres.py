@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import psycopg
 
-from tests.processes import HOST, Child, Children, free_port, unavailable
+from tests.processes import HOST, Child, Children, free_port, freeze, unavailable
 
 PASSWORD = "tell-nobody/s3cr3t"
 
@@ -49,7 +49,7 @@ class Postgres:
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """Keep it from answering newcomers; the kernel still takes their connections."""
-        self.child.process.send_signal(signal.SIGSTOP)
+        freeze(self.child.process.pid)
         try:
             yield
         finally:
@@ -59,10 +59,10 @@ class Postgres:
     def standing_still(self) -> Iterator[None]:
         """Freeze it with all its connections: none is lost, and none is answered."""
         server = self.child.process.pid
-        os.kill(server, signal.SIGSTOP)  # the first of all: it makes no others from then on
+        freeze(server)  # the first of all: it makes no others from then on
         stopped = [server, *_children_of(server)]
         for each in stopped[1:]:
-            os.kill(each, signal.SIGSTOP)
+            freeze(each)
         try:
             yield
         finally:

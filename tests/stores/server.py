@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from tests.processes import Child, Children, free_port
+from tests.processes import Child, Children, free_port, freeze
 
 
 class Server(ABC):
@@ -42,7 +42,7 @@ class Server(ABC):
 
     def freeze(self) -> None:
         """Keep it from answering anybody; the kernel still takes their connections."""
-        self.process.send_signal(signal.SIGSTOP)
+        freeze(self.process.pid)
 
     def thaw(self) -> None:
         """Let it answer again, those too who asked while it was frozen."""

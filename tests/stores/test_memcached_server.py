@@ -1,6 +1,7 @@
 """That the memcached is what tests of a shared store need."""
 
 import asyncio
+from contextlib import closing
 
 import memcachio
 import pytest
@@ -32,12 +33,12 @@ async def test_limits_can_count_in_it(memcached_server: MemcachedServer) -> None
 async def test_frozen_it_does_not_answer(memcached_server: MemcachedServer) -> None:
     """It says nothing until it is thawed."""
     reader, writer = await asyncio.open_connection(HOST, memcached_server.port)
-    with memcached_server.frozen():
-        writer.write(b"version\r\n")
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(reader.readline(), 0.2)
-    assert (await reader.readline()).startswith(b"VERSION ")
-    writer.close()
+    with closing(writer):
+        with memcached_server.frozen():
+            writer.write(b"version\r\n")
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(reader.readline(), 0.2)
+        assert (await reader.readline()).startswith(b"VERSION ")
 
 
 def test_killed_it_is_mended(memcached_server: MemcachedServer) -> None:
