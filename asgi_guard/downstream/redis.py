@@ -38,6 +38,7 @@ _AMISS: ErrorTypes = (
 )
 _POOL_IS_FULL = "No connection available."  # a pool that blocks has no error of its own for it
 _SENDS = ("execute_command", "pipeline")
+_MARK = "_asgi_guard"  # on a client, with its breaker and what detaches it
 _PIPELINE_SENDS = ("execute", "immediate_execute_command")
 
 
@@ -47,6 +48,8 @@ def guard_redis(client: object, breaker: CircuitBreaker) -> Callable[[], None]:
     Connection errors, timeouts and a cluster that is down are failures. An error that the server
     answers with is a success. A password that is refused and a pool that is full are neither.
 
+    To guard it again with the same breaker changes nothing.
+
     Args:
         client: A client of `redis` or `redis.asyncio`, alone or of a cluster.
         breaker: The breaker; one for each server.
@@ -55,7 +58,7 @@ def guard_redis(client: object, breaker: CircuitBreaker) -> Callable[[], None]:
         What to call to leave the client alone again; pipelines that it has made keep the breaker.
 
     Raises:
-        ConfigurationError: The client or the breaker is none.
+        ConfigurationError: The client or the breaker is none, or another breaker guards the client.
     """
     check_breaker("guard_redis.breaker", breaker)
     if isinstance(client, type) or not all(
@@ -64,8 +67,23 @@ def guard_redis(client: object, breaker: CircuitBreaker) -> Callable[[], None]:
         raise ConfigurationError(
             "guard_redis.client", Withheld(client), "a client of redis or redis.asyncio"
         )
-    guarded: Any = client
-    before = {name: vars(client).get(name) for name in _SENDS}
+    if _MARK not in vars(client):
+        setattr(client, _MARK, (breaker, _guard(client, breaker)))
+    known: CircuitBreaker
+    detach: Callable[[], None]
+    known, detach = getattr(client, _MARK)
+    if known is not breaker:
+        raise ConfigurationError(
+            "guard_redis.breaker",
+            breaker,
+            f"the one that guards this client already ({known.name}), or to be given after what "
+            "guard_redis returned then was called",
+        )
+    return detach
+
+
+def _guard(guarded: Any, breaker: CircuitBreaker) -> Callable[[], None]:
+    before = {name: vars(guarded).get(name) for name in _SENDS}
     make_pipeline: Method = guarded.pipeline
 
     @functools.wraps(make_pipeline)
@@ -76,6 +94,9 @@ def guard_redis(client: object, breaker: CircuitBreaker) -> Callable[[], None]:
     guarded.pipeline = pipeline
 
     def detach() -> None:
+        if vars(guarded).get(_MARK, (None, None))[1] is not detach:
+            return  # it was called before
+        delattr(guarded, _MARK)
         for name, method in before.items():
             if method is None:
                 vars(guarded).pop(name, None)

@@ -289,6 +289,24 @@ async def test_detached(cache: Cache, shop: CircuitBreaker) -> None:
     assert await cache.incr() == 1
 
 
+async def test_guarded_twice(cache: Cache, shop: CircuitBreaker) -> None:
+    """By the same breaker it is guarded once; another one has to wait until it is left alone."""
+    detach = guard_redis(cache.client, shop)
+    assert guard_redis(cache.client, shop) is detach
+    assert await cache.incr() == 1
+    assert counts(shop) == (1, 0, 0, 0)
+    other = CircuitBreaker("other")
+    with pytest.raises(
+        ConfigurationError, match=r"the one that guards this client already \(shop\)"
+    ):
+        guard_redis(cache.client, other)
+    detach()
+    guard_redis(cache.client, other)
+    detach()  # once more: it is no longer its business
+    assert await cache.incr() == 2
+    assert (counts(shop), counts(other)) == ((1, 0, 0, 0), (1, 0, 0, 0))
+
+
 async def test_a_cluster(
     combined: tuple[str, str], redis_cluster: RedisCluster, shop: CircuitBreaker
 ) -> None:
