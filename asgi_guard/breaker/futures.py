@@ -28,8 +28,8 @@ def settled_future(breaker: "CircuitBreaker", stamp: Stamp, result: "asyncio.Fut
         settle(result)
     elif _is_running(result.get_loop()):
         result.add_done_callback(settle)
-    else:  # it belongs to another thread
-        result.get_loop().call_soon_threadsafe(result.add_done_callback, settle)
+    else:
+        _settle_there(breaker, stamp, result, settle)
     return result
 
 
@@ -90,6 +90,19 @@ def _task(breaker: "CircuitBreaker", stamp: Stamp, result: "asyncio.Future[Any]"
     task = task_of(result, wait())
     task.add_done_callback(is_over)
     return task
+
+
+def _settle_there(
+    breaker: "CircuitBreaker",
+    stamp: Stamp,
+    result: "asyncio.Future[Any]",
+    settle: Callable[[_Future], None],
+) -> None:
+    """Do it in the loop of a future that belongs to another thread."""
+    try:
+        result.get_loop().call_soon_threadsafe(result.add_done_callback, settle)
+    except RuntimeError:  # it is closed, and the future will never be done
+        breaker.settle(stamp, Outcome.IGNORED)
 
 
 def _is_running(loop: asyncio.AbstractEventLoop) -> bool:

@@ -1,7 +1,9 @@
 """One breaker's part in what several processes know of it."""
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -9,6 +11,8 @@ from asgi_guard.breaker.core import Core
 from asgi_guard.breaker.shared_machine import SharedMachine
 from asgi_guard.breaker.shared_trials import SharedTrials, Wish
 from asgi_guard.breaker.states import BreakerState, Cause, Transition
+
+_log = logging.getLogger("asgi_guard.breaker")
 
 Word: TypeAlias = Literal["look", "ask", "trial", "open", "close"]
 """What a process wants to know or to say."""
@@ -88,13 +92,15 @@ class Share:
     def learn_open(self, seconds: float) -> None:
         """Open for so long, as another process does; no longer than this one ever would."""
         seconds = min(seconds, max(self._machine.longest_open, self._core.retry_after_max))
-        self._core.open_for(seconds, Cause.SHARED, "another process has opened it")
+        with self._in_vain():
+            self._core.open_for(seconds, Cause.SHARED, "another process has opened it")
 
     def learn_closed(self) -> None:
         """Close, as another process did."""
         with self._core.lock:
             self._machine.recover(self._core.clock(), "another process has closed it")
-        self._core.tell()
+        with self._in_vain():
+            self._core.tell()
 
     def learn_trial(self, seconds: float) -> None:
         """Leave trials to another process for so long; no longer than this one keeps its own."""
@@ -110,6 +116,15 @@ class Share:
                 self._trials.leave(min(seconds, self._lease), self._core.clock())
             else:
                 self._trials.take()
+
+    @contextmanager
+    def _in_vain(self) -> Iterator[None]:
+        """Log what listeners would end the process with: this thread is not theirs to end."""
+        try:
+            yield
+        except BaseException as error:  # noqa: BLE001 - all others are logged already
+            kind = type(error).__name__
+            _log.error("circuit %r: a listener raised %s, which ends nothing", self.name, kind)
 
     def _wish(self, wish: Wish) -> None:
         self._post(Note(self, wish, self._lease, self._machine.generation))

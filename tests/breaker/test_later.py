@@ -194,6 +194,16 @@ async def test_a_future_of_another_threads_loop() -> None:
     assert counted(it) == FAILED
 
 
+def test_a_future_of_a_closed_loop_says_nothing() -> None:
+    """It will never be done."""
+    it = breaker()
+    loop = asyncio.new_event_loop()
+    future: asyncio.Future[str] = loop.create_future()
+    loop.close()
+    assert it(lambda: future)() is future
+    assert counted(it) == (0, 0, 1, 0)
+
+
 def test_a_future_of_a_pool_is_settled_when_it_is_done() -> None:
     """It failed, if it did; it was cancelled, if it was; and it may be late."""
     clock = FakeClock()

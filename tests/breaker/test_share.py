@@ -1,5 +1,6 @@
 """What one breaker says to other processes, and learns from them, on a clock of the test."""
 
+import asyncio
 import time
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from asgi_guard.breaker.core import Core
 from asgi_guard.breaker.share import Note, Share
 from asgi_guard.breaker.shared_machine import SharedMachine
-from asgi_guard.breaker.states import BreakerState, Cause, Outcome
+from asgi_guard.breaker.states import BreakerState, Cause, Outcome, Transition
 from asgi_guard.breaker.thresholds import Thresholds
 from asgi_guard.errors import CircuitOpen
 from asgi_guard.testing import FakeClock
@@ -118,6 +119,26 @@ def test_what_is_learnt_is_not_told() -> None:
     assert not process.said
     changes = process.core.machine.transitions
     assert sum(changes.values()) == 2
+
+
+@pytest.mark.parametrize("end", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+def test_a_listener_cannot_end_the_thread(
+    end: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Others would never be heard again, and the process goes on in any case."""
+    process = Process()
+
+    def ends(name: str, change: Transition) -> None:
+        raise end
+
+    process.core.listeners += (ends,)
+    states = []
+    for learn in (lambda: process.share.learn_open(3.0), process.share.learn_closed):
+        learn()
+        states.append(process.state)
+    assert states == [BreakerState.OPEN, BreakerState.CLOSED]
+    said = f"circuit 'payments': a listener raised {end.__name__}, which ends nothing"
+    assert caplog.messages.count(said) == 2
 
 
 @pytest.mark.parametrize("cause", [Cause.RETRY_AFTER, Cause.FAILURE_RATE])
