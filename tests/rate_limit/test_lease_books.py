@@ -1,12 +1,10 @@
 """What a worker knows of its leases, and of those that it has asked for."""
 
-import asyncio
-
 import pytest
 
 from asgi_guard import Quota
 from asgi_guard.rate_limit.decision import Decision
-from asgi_guard.rate_limit.stores.leases import Lease, Leases
+from asgi_guard.rate_limit.stores.leases import Lease, Leases, Waiting
 from asgi_guard.rate_limit.stores.redis_counter import RedisCounter, redis_counter
 
 NOW = 100.0
@@ -27,32 +25,32 @@ def leased(leases: Leases, *counters: RedisCounter) -> None:
         assert leases.use(each.key, "ann", 1, NOW)
 
 
-async def begun(leases: Leases, of: RedisCounter) -> "asyncio.Future[list[int]]":
-    """Ask for nine units more; return what they will come with."""
+def begun(leases: Leases, of: RedisCounter) -> Waiting:
+    """Ask for nine units more; return who waits for them."""
     extra = leases.begin(of.key, "ann", 9, NOW)
-    answer: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
-    leases.expect([(of, "ann", 1)], [extra], answer, LATER)
-    return answer
+    waiting: Waiting = []
+    leases.expect([(of, "ann", 1)], [extra], waiting, LATER)
+    return waiting
 
 
-async def test_units_that_nobody_waits_for_are_not_asked_for_again() -> None:
+def test_units_that_nobody_waits_for_are_not_asked_for_again() -> None:
     """So that a worker holds less than a lease, whatever is under way."""
     leases, one = Leases(), counter()
     leased(leases, one)
-    assert await begun(leases, one)
+    begun(leases, one)
     assert leases.begin(one.key, "ann", 9, NOW) == 0
     assert leases.book([(one, "ann", 4)], LATER) is not None
     assert leases.begin(one.key, "ann", 9, NOW) == 4
     assert leases.begin(one.key, "ann", 9, NOW) == 0
 
 
-async def test_an_answer_ends_what_comes_with_it_alone() -> None:
+def test_an_answer_ends_what_comes_with_it_alone() -> None:
     """What was asked for later is still to come."""
     leases, one = Leases(), counter()
     leased(leases, one)
-    first = await begun(leases, one)
+    first = begun(leases, one)
     assert leases.book([(one, "ann", 9)], LATER) is first
-    second = await begun(leases, one)
+    second = begun(leases, one)
     came = [(Decision(True, 890, 60.0, 0.0), 9)]
     leases.take([(one, "ann", 1)], [9], came, NOW, first)
     assert leases.book([(one, "ann", 9)], LATER) is second
@@ -60,30 +58,30 @@ async def test_an_answer_ends_what_comes_with_it_alone() -> None:
     assert leases.book([(one, "ann", 1)], LATER) is None
 
 
-async def test_what_comes_with_two_answers_is_not_waited_for() -> None:
+def test_what_comes_with_two_answers_is_not_waited_for() -> None:
     """Nor is it booked."""
     leases, one, other = Leases(), counter(), counter("other")
     leased(leases, one, other)
-    await begun(leases, one)
-    await begun(leases, other)
+    begun(leases, one)
+    begun(leases, other)
     assert leases.book([(one, "ann", 1), (other, "ann", 1)], LATER) is None
     assert leases.book([(one, "ann", 9)], LATER) is not None
 
 
 @pytest.mark.parametrize("cost", [0, 10])
-async def test_what_does_not_suffice_is_not_waited_for(cost: int) -> None:
+def test_what_does_not_suffice_is_not_waited_for(cost: int) -> None:
     """Nor is there anything to wait for who charges nothing."""
     leases, one = Leases(), counter()
     leased(leases, one)
-    await begun(leases, one)
+    begun(leases, one)
     assert leases.book([(one, "ann", cost)], LATER) is None
 
 
-async def test_one_key_charged_twice_books_no_more_than_there_is() -> None:
+def test_one_key_charged_twice_books_no_more_than_there_is() -> None:
     """Else more would be asked for than a lease has."""
     leases, one = Leases(), counter()
     leased(leases, one)
-    await begun(leases, one)
+    begun(leases, one)
     assert leases.book([(one, "ann", 9), (one, "ann", 9)], LATER) is not None
     assert leases.begin(one.key, "ann", 9, NOW) == 9
 

@@ -15,6 +15,9 @@ _Name = tuple[str, str]
 Answer: TypeAlias = tuple[Decision, int]
 """A decision, and the units that were taken beside it."""
 
+Waiting: TypeAlias = list[Future[None]]
+"""Who waits for one answer: each is told when it is there."""
+
 
 class Lease:
     """Units of one key that are this worker's.
@@ -58,16 +61,16 @@ class _Coming:
     Attributes:
         is_sure: Whether they will come as far as can be told, so that others may wait for them.
         free: How many of them nobody waits for.
-        answer: What they come with; the last answer, where several are under way.
-        until: When that is too late for an answer.
+        waiting: Who waits for the answer they come with; the last one, where several are under way.
+        until: When that is too late.
     """
 
-    __slots__ = ("answer", "free", "is_sure", "until")
+    __slots__ = ("free", "is_sure", "until", "waiting")
 
     def __init__(self, *, is_sure: bool) -> None:
         self.is_sure = is_sure
         self.free = 0
-        self.answer: Future[list[int]] | None = None
+        self.waiting: Waiting | None = None
         self.until = 0.0
 
 
@@ -118,29 +121,35 @@ class Leases:
         self,
         asked: Sequence[Charge],
         extras: Sequence[int],
-        answer: "Future[list[int]]",
+        waiting: Waiting,
         until: float,
     ) -> None:
-        """Take note of what the units that were begun with will come with, and until when."""
+        """Take note of who waits for the units that were begun with, and until when."""
         for (counter, key, _), extra in zip(asked, extras, strict=True):
             if extra:
                 coming = self._coming[counter.key, key]
-                coming.answer, coming.until = answer, until
+                coming.waiting, coming.until = waiting, until
 
-    def book(self, charges: Sequence[Charge], until: float) -> "Future[list[int]] | None":
-        """Take units that are coming; return what they come with, all of them and in time.
+    def book(self, charges: Sequence[Charge], until: float) -> Waiting | None:
+        """Take units that are coming; return who waits for them, to wait with them.
 
-        None where they do not suffice. Who waits for it may still find that less has come.
+        None where they do not suffice, come with several answers, or may come too late. Who waits
+        may still find that less has come.
         """
-        answers = {self._answer(charge, until) for charge in charges}
-        answer = answers.pop()
-        if answer is None or answers:
-            return None
+        found: Waiting | None = None
+        for counter, key, cost in charges:
+            coming = self._coming.get((counter.key, key))
+            if coming is None or not 0 < cost <= coming.free or coming.until > until:
+                return None
+            if found is None:
+                found = coming.waiting
+            elif coming.waiting is not found:
+                return None
         for counter, key, cost in charges:
             coming = self._coming[counter.key, key]
             # Below zero only where one key is charged twice, which was looked at once.
             coming.free = max(0, coming.free - cost)
-        return answer
+        return found
 
     def take(
         self,
@@ -148,7 +157,7 @@ class Leases:
         extras: Sequence[int],
         answers: Sequence[Answer] | None,
         now: float,
-        came_with: "Future[list[int]]",
+        waited: Waiting,
     ) -> None:
         """Keep what was taken, and let others ask for what was not; None where nobody answered."""
         for place, (counter, key, _) in enumerate(asked):
@@ -161,7 +170,7 @@ class Leases:
                     is_short = taken < extras[place]
                     left = decision.remaining
                     lease = Lease(counter, taken, until, left, reset_at, is_short=is_short)
-                self.end(counter.key, key, lease, now, came_with)
+                self.end(counter.key, key, lease, now, waited)
 
     def end(
         self,
@@ -169,12 +178,12 @@ class Leases:
         key: str,
         lease: Lease | None,
         now: float,
-        came_with: "Future[list[int]] | None" = None,
+        waited: Waiting | None = None,
     ) -> None:
         """Take note of the answer; None where there was none."""
         name = counter, key
         coming = self._coming.get(name)
-        if coming is not None and coming.answer is came_with:
+        if coming is not None and coming.waiting is waited:
             del self._coming[name]
         if lease is None:
             return
@@ -195,14 +204,6 @@ class Leases:
             for (_, key), lease in leases.items()
             if lease.units and now < lease.until
         ]
-
-    def _answer(self, charge: Charge, until: float) -> "Future[list[int]] | None":
-        """Return what enough units for a charge come with, if they come in time."""
-        counter, key, cost = charge
-        coming = self._coming.get((counter.key, key))
-        if coming is None or not 0 < cost <= coming.free or coming.until > until:
-            return None
-        return coming.answer
 
     def _has_room(self, now: float) -> bool:
         if len(self._leases) >= _MOST and now >= self._swept_at + _SWEEP:

@@ -9,7 +9,7 @@ from asgi_guard._clock import monotonic
 from asgi_guard.errors import StoreUnavailable
 from asgi_guard.rate_limit.decision import Decision
 from asgi_guard.rate_limit.stores.conversation import Conversation
-from asgi_guard.rate_limit.stores.leases import Answer, Lease, Leases
+from asgi_guard.rate_limit.stores.leases import Answer, Lease, Leases, Waiting
 from asgi_guard.rate_limit.stores.redis_client import Client, connect
 from asgi_guard.rate_limit.stores.redis_counter import MICROSECOND
 from asgi_guard.rate_limit.stores.redis_script import WIDE, decision, decisions, question, width_for
@@ -77,7 +77,7 @@ class Line:
         coming = self.leases.book(missing, began + within) if missing else None
         if coming is not None:
             self._put_back(charges, used)  # who is cut off while it waits holds nothing
-            await asyncio.shield(coming)
+            await self._told(coming)
             within -= monotonic() - began
             used = self._use(charges, monotonic())
             missing = _missing(charges, used)
@@ -105,10 +105,16 @@ class Line:
         charged = [(counter.numbers, cost, extra) for (counter, _, cost), extra in pairs]
         size = WIDE * len(asked)
         asking = self._talk.ask(question(charged, WIDE), _names(asked), size, within)
-        self.leases.expect(asked, extras, asking, now + within)
+        waiting: Waiting = []
+        self.leases.expect(asked, extras, waiting, now + within)
+
+        def settle(done: "asyncio.Future[list[int]]") -> None:
+            self._settle(charges, used, asked, extras, waiting, done)
+
         # Who is cut off while it asks leaves the units that were taken beside its own to others.
-        asking.add_done_callback(lambda done: self._settle(charges, used, asked, extras, done))
-        answers = _answers(await asyncio.shield(asking))
+        asking.add_done_callback(settle)
+        await self._told(waiting)
+        answers = _answers(asking.result())
         rest = (each._replace(remaining=each.remaining + more) for each, more in answers)
         return [next(rest) if lease is None else lease.decision(now) for lease in used]
 
@@ -134,14 +140,28 @@ class Line:
         used: Sequence[Lease | None],
         asked: Sequence[Charge],
         extras: Sequence[int],
+        waiting: Waiting,
         done: "asyncio.Future[list[int]]",
     ) -> None:
         """Take note of an answer, whether or not somebody still waits for it."""
-        has_none = done.cancelled() or done.exception() is not None
-        answers = None if has_none else _answers(done.result())
+        error = done.exception()
+        answers = None if error is not None else _answers(done.result())
         if answers is None or not all(decided.admitted for decided, _ in answers):
             self._put_back(charges, used)  # nothing is charged for a refusal
-        self.leases.take(asked, extras, answers, monotonic(), done)
+        self.leases.take(asked, extras, answers, monotonic(), waiting)
+        for each in waiting:
+            if each.done():
+                continue
+            if error is not None:
+                each.set_exception(error)
+            else:
+                each.set_result(None)
+
+    def _told(self, waiting: Waiting) -> "asyncio.Future[None]":
+        """Wait with others for an answer, and let them go on alone when this one is cut off."""
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting.append(told)
+        return told
 
     async def _undo(self, charge: Charge, age: int, within: float) -> None:
         counter, key, cost = charge
