@@ -1,5 +1,6 @@
 """Checks: what is asked whether a dependency is healthy."""
 
+import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import KW_ONLY, dataclass
 from enum import Enum
@@ -69,13 +70,20 @@ def question(check: object) -> Ask:
             raise ConfigurationError("Check.check", Withheld(check), _ALLOWED)
     if asked is not None:
         return asked
-    if not callable(check):
+    if not callable(check) or _yields(check):
         raise ConfigurationError("Check.check", Withheld(check), _ALLOWED)
     check_question("Check.check", check, _ALLOWED)
     return check
 
 
+def _yields(check: object) -> bool:
+    """Tell whether this only makes a generator, such as a dependency: nothing would be asked."""
+    call = getattr(check, "__call__", None)  # noqa: B004 - an object's own
+    kinds = (inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    return any(is_kind(each) for is_kind in kinds for each in (check, call))
+
+
 _ALLOWED = (
     "an Engine or AsyncEngine of SQLAlchemy (not a session maker), or a function without arguments "
-    "that raises or returns False when something is wrong"
+    "that raises or returns False when something is wrong, and yields nothing"
 )

@@ -4,6 +4,8 @@ import asyncio
 import json
 import threading
 import time
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -231,6 +233,16 @@ async def test_it_answers_outside_every_limit(path: str) -> None:
     assert (await get(path, method="POST").run(guarded)).status == 405
 
 
+def session() -> Iterator[None]:
+    """Be a dependency of FastAPI, which asks nothing until somebody goes through it."""
+    yield
+
+
+async def async_session(_: int) -> AsyncIterator[None]:
+    """Be an async one."""
+    yield
+
+
 @pytest.mark.parametrize(
     ("settings", "field"),
     [
@@ -247,6 +259,8 @@ async def test_it_answers_outside_every_limit(path: str) -> None:
         ({"checks": {"db": sessionmaker()}}, "Check.check"),
         ({"checks": {"db": async_sessionmaker()}}, "Check.check"),
         ({"checks": {"db": scoped_session(sessionmaker())}}, "Check.check"),
+        ({"checks": {"db": session}}, "Check.check"),
+        ({"checks": {"db": partial(async_session, 1)}}, "Check.check"),
         ({"checks": {"db": {"password": "hunter2"}}}, "Check.check"),
         ({"access": "short"}, "Health.access"),
     ],
