@@ -17,13 +17,15 @@ from asgi_guard.testing import FakeClock
 class Process:
     """A process with a breaker that trips on the first failure, and what it has said."""
 
-    def __init__(self, *, is_connected: bool = True) -> None:
+    def __init__(
+        self, *, is_connected: bool = True, retry_after_max: float = 300.0, jitter: float = 0.0
+    ) -> None:
         self.clock = FakeClock()
         machine = SharedMachine(
-            Thresholds(consecutive_failures=1, open_for=5.0, jitter=0.0, recover_after=1),
+            Thresholds(consecutive_failures=1, open_for=5.0, jitter=jitter, recover_after=1),
             lambda: 0.0,
         )
-        self.core = Core("payments", machine, self.clock, 300.0)
+        self.core = Core("payments", machine, self.clock, retry_after_max)
         self.notes: list[Note] = []
         self.share = Share(self.core, machine, 1, 30.0, self.notes.append)
         self.share.connect(is_connected=is_connected)
@@ -70,6 +72,13 @@ def test_nobody_else_opens_it_for_longer_than_it_would_itself() -> None:
     process = Process()
     process.share.learn_open(1e11)
     assert process.core.machine.retry_after(process.clock()) == 300.0
+
+
+def test_it_is_as_patient_as_it_would_be_after_failures_of_its_own() -> None:
+    """Also where a downstream may ask for less."""
+    process = Process(retry_after_max=1.0, jitter=0.5)
+    process.share.learn_open(1e6)
+    assert process.core.machine.retry_after(process.clock()) == 60.0 * 1.5
 
 
 def test_nobody_else_keeps_trials_for_longer_than_it_would_itself() -> None:

@@ -238,6 +238,14 @@ def session() -> Iterator[None]:
     yield
 
 
+class Sessions:
+    """Makes them, each time it is called."""
+
+    def __call__(self) -> Iterator[None]:
+        """Be a dependency as well."""
+        yield
+
+
 async def async_session(_: int) -> AsyncIterator[None]:
     """Be an async one."""
     yield
@@ -261,6 +269,7 @@ async def async_session(_: int) -> AsyncIterator[None]:
         ({"checks": {"db": scoped_session(sessionmaker())}}, "Check.check"),
         ({"checks": {"db": session}}, "Check.check"),
         ({"checks": {"db": partial(async_session, 1)}}, "Check.check"),
+        ({"checks": {"db": Sessions()}}, "Check.check"),
         ({"checks": {"db": {"password": "hunter2"}}}, "Check.check"),
         ({"access": "short"}, "Health.access"),
     ],
