@@ -236,7 +236,7 @@ local function answer(admitted, remaining, reset, retry)
   local waits = admitted <= 0 and retry >= 0 -- not for nothing, however short
   reset = (waits or reset > 0) and ceil(reset) + 1 or 0
   retry = waits and ceil(retry) + 1 or retry
-  answers[#answers + 1] = format('%.0f %.0f %.0f', remaining, reset, retry)
+  answers[#answers + 1] = format('%d %d %d', remaining, reset, retry)
 end
 
 local key, group = 0, 1
@@ -289,12 +289,16 @@ end
 
 for name, milliseconds in pairs(written) do
   local state = known[name]
-  local text = format('%.17g', state[1])
+  local text
   if state[4] then
-    text = format('%.17g %.0f %.17g %.17g %.17g', unpack(state))
+    text = format('%.17g %d %.17g %.17g %.17g', unpack(state))
+  elseif state[3] then
+    text = format('%d %d %d', state[1], state[2], state[3])
   elseif state[2] then
-    text = format(state[3] and '%s %.0f %.0f' or '%s %.0f', text, state[2], state[3])
+    text = format('%d %d', state[1], state[2])
+  else
+    text = format('%.17g', state[1])
   end
-  redis.call('SET', name, text, 'PX', format('%.0f', milliseconds))
+  redis.call('SET', name, text, 'PX', milliseconds)
 end
 return table.concat(answers, ' ')
