@@ -9,6 +9,7 @@ from asgi_guard.rate_limit.outage import Outages, probe
 from asgi_guard.rate_limit.presence import Presence
 from asgi_guard.rate_limit.returns import Returns
 from asgi_guard.rate_limit.rules.running import RuleTally
+from asgi_guard.rate_limit.rules.warming import Warming
 from asgi_guard.rate_limit.stores.memory import MemoryStore
 from asgi_guard.rate_limit.stores.opening import MEMORY_STORE, close_store, open_store
 from asgi_guard.rate_limit.stores.store import GivesBack, Store
@@ -30,6 +31,7 @@ class Books:
         store: The store.
         is_local: Whether all counters are in this process.
         here: The counters in this process: all of them, or those for when the store is out.
+        warming: What still has to be charged there, where the store decides.
         returns: What is on its way back to the store; None where it cannot be given back.
         outages: When the store was out.
         presence: Who is inside and may ask the store, counted where the guard may be swapped.
@@ -49,6 +51,7 @@ class Books:
         self.here: MemoryStore = (
             self.store if type(self.store) is MemoryStore else here or MemoryStore()
         )
+        self.warming: Warming = Warming()
         self.returns: Returns | None = (
             Returns(self.store) if isinstance(self.store, GivesBack) else None
         )
@@ -87,4 +90,5 @@ class Books:
 
     def _here_to_lend(self) -> MemoryStore | None:
         """Return the counters in this process, unless they are the user's."""
+        self.warming.catch_up()
         return self.here if self._owns_store or not self.is_local else None

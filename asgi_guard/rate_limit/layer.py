@@ -87,7 +87,9 @@ class RateLimitLayer(Layer):
             rules,
             is_local=self._is_local,
             asks_first=bool(everywhere.functions),
-            straight=lambda plain: straight(plain, self._store, settings.fields),
+            straight=lambda plain: straight(
+                plain, self._store, settings.fields, self.books.warming
+            ),
         )
         self._fixed = self._choice.fixed
         self._messages: MessageLimit | None = None
@@ -283,4 +285,5 @@ class RateLimitLayer(Layer):
             if rule.mode == "refuse":
                 rule.tally.denied += 1
                 return NO_STORE.refuse(exchange, _SOON)
+        self.books.warming.catch_up()
         return self._take_in_all(exchange, due.spares(), self._now())

@@ -264,3 +264,12 @@ async def test_each_event_loop_closes_its_own_connection(redis_server: RedisServ
     await connections.become(1)
     may_leave.set()
     assert await other == 200
+
+
+async def test_what_redis_has_admitted_counts_in_memory(redis_server: RedisServer) -> None:
+    """Whoever leaves Redis for this process begins with what is known there."""
+    swappable = Swappable(on(redis_server.url, 3))
+    app = swappable(hello)
+    assert await statuses(app, 2) == [200] * 2
+    swappable.swap(on("memory://", 3))
+    assert await statuses(app, 2) == [200, 429]

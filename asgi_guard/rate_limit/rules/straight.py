@@ -14,6 +14,7 @@ from asgi_guard.exchange import Exchange
 from asgi_guard.rate_limit.decision import Decided
 from asgi_guard.rate_limit.fields import Fields, JointFields
 from asgi_guard.rate_limit.rules.running import RunningRule
+from asgi_guard.rate_limit.rules.warming import Warming
 from asgi_guard.rate_limit.stores.store import Charge, Counter
 
 _MICROSECONDS = 1_000_000  # in a second
@@ -81,6 +82,7 @@ class Straight:
     Args:
         rules: The rules, each enforced for every key, and settled when it is charged.
         prepared: The question.
+        warming: Takes note of what counters of this process have to be charged as well.
         shown: Whether the fields of the draft are sent.
 
     Attributes:
@@ -90,15 +92,28 @@ class Straight:
             never can.
     """
 
-    __slots__ = ("_fields", "_keys", "_same", "ask", "rules", "use")
+    __slots__ = ("_fields", "_keys", "_same", "_spares", "_warming", "ask", "rules", "use")
 
-    def __init__(self, rules: Sequence[RunningRule], prepared: Prepared, *, shown: bool) -> None:
+    def __init__(
+        self,
+        rules: Sequence[RunningRule],
+        prepared: Prepared,
+        warming: Warming,
+        *,
+        shown: bool,
+    ) -> None:
         self.rules: tuple[RunningRule, ...] = tuple(rules)
         self.ask: Ask = prepared.ask
         self.use: Use | None = prepared.use if prepared.lends else None
         self._keys = [rule.key for rule in rules]
         self._same = len(rules) if all(key is self._keys[0] for key in self._keys) else 0
         self._fields = JointFields(rules) if shown else None
+        self._warming = warming
+        self._spares = [
+            (rule.spare, place, rule.cost)
+            for place, rule in enumerate(rules)
+            if rule.spare is not None
+        ]
 
     def keys(self, scope: Scope) -> tuple[Any, ...]:
         """Return the keys of a request, some None; a function that rules share is asked once."""
@@ -114,7 +129,7 @@ class Straight:
     def admit(
         self, exchange: Exchange, keys: Sequence[str], numbers: Sequence[int], now: float
     ) -> bool:
-        """Count a request, here too for when the store will be out; return False for a refusal.
+        """Count a request, and note it for when the store will be out; return False for a refusal.
 
         Args:
             exchange: The request.
@@ -124,13 +139,18 @@ class Straight:
         """
         if numbers[2] or (len(numbers) > _EACH and any(numbers[2::_EACH])):
             return False
-        for place, rule in enumerate(self.rules):
+        for rule in self.rules:
             rule.tally.allowed += 1
-            if rule.spare is not None:
-                rule.spare.hit(keys[place], rule.cost, now)
+        if self._spares:
+            self._warming.note(self, keys, now)
         if self._fields is not None:
             exchange.fields += self._fields.draft_of(numbers)
         return True
+
+    def warm(self, keys: Sequence[str], now: float) -> None:
+        """Charge the counters of this process; see `Warms.warm`."""
+        for spare, place, cost in self._spares:
+            spare.hit(keys[place], cost, now)
 
 
 def decided(numbers: Sequence[int]) -> list[Decided]:
@@ -143,17 +163,22 @@ def decided(numbers: Sequence[int]) -> list[Decided]:
     return found
 
 
-def straight(rules: Sequence[RunningRule], store: object, fields: Fields) -> Straight | None:
+def straight(
+    rules: Sequence[RunningRule], store: object, fields: Fields, warming: Warming
+) -> Straight | None:
     """Return the straight way for these rules; None where there is none.
 
     Args:
         rules: The rules that apply, in a plan that asks nobody else.
         store: Where they count.
         fields: Which header fields are sent.
+        warming: Takes note of what counters of this process have to be charged as well.
     """
     if not rules or not isinstance(store, Prepares) or fields in {"legacy", "both"}:
         return None
     if any(rule.enforced != 1 or rule.count_when is not None or rule.bans for rule in rules):
         return None
     prepared = store.prepare([(rule.counter, rule.cost) for rule in rules])
-    return None if prepared is None else Straight(rules, prepared, shown=fields is not None)
+    if prepared is None:
+        return None
+    return Straight(rules, prepared, warming, shown=fields is not None)
