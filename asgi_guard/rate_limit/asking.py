@@ -51,7 +51,7 @@ class Asking:
         loop = get_running_loop()
         outage = self._outages.of(loop)
         if way.use is not None and not outage.is_on:
-            numbers = way.use(keys, loop)
+            numbers = way.use(keys, self._within, loop)
             if numbers and way.admit(exchange, keys, numbers, self._now()):
                 return None
         return self._ask(exchange, way, keys, outage, loop)

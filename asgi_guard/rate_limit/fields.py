@@ -15,6 +15,8 @@ from asgi_guard.rate_limit.quota import Quota
 
 Field = tuple[bytes, bytes]
 _LISTS = (b"ratelimit-policy", b"ratelimit")
+_EACH = 3  # numbers that tell a rule's state
+_SECOND = 1_000_000  # microseconds
 
 Fields: TypeAlias = Literal["draft-11", "legacy", "both"] | None
 """Which header fields there are."""
@@ -66,19 +68,22 @@ class JointFields:
 
     def draft_of(self, numbers: Sequence[int]) -> tuple[Field, ...]:
         """Render them of three numbers for each rule: the second is the microseconds to reset."""
+        if len(numbers) == _EACH:  # nearly always
+            left, reset, _ = numbers
+            return self._policy_field, (b"ratelimit", self._state % (left, -(-reset // _SECOND)))
         least = 0
         shown: list[int] = []
-        for at in range(0, len(numbers), 3):
+        for at in range(0, len(numbers), _EACH):
             left = numbers[at]
             if left < least:
                 decided = [
                     (True, numbers[at], numbers[at + 1] / 1e6, 0.0)
-                    for at in range(0, len(numbers), 3)
+                    for at in range(0, len(numbers), _EACH)
                 ]
                 return draft_fields(self._rules, decided)
             least = left
             shown.append(left)
-            shown.append(-(-numbers[at + 1] // 1_000_000))
+            shown.append(-(-numbers[at + 1] // _SECOND))
         return self._policy_field, (b"ratelimit", self._state % tuple(shown))
 
     def draft(self, decisions: Sequence[Decided]) -> tuple[Field, ...]:

@@ -170,12 +170,12 @@ class RateLimitLayer(Layer):
         return self._refuse(exchange, *refused_by(together.rules, decisions), fields)
 
     def _admit_by_all(self, exchange: Exchange, plan: Plan) -> Admission:
+        if plan.straight is not None:
+            return self._asking.admit(exchange, plan.straight)
         for spared in plan.spared:
             spared.tally.exempt += 1
         if plan.plain is None:
             return self._ask_users(exchange, plan)
-        if plan.straight is not None:
-            return self._asking.admit(exchange, plan.straight)
         keys = [rule.key(exchange.scope) for rule in plan.plain]
         return self._charge_plain(exchange, plan.plain, keys)
 

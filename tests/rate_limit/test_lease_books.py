@@ -89,10 +89,10 @@ def test_one_key_charged_twice_books_no_more_than_there_is() -> None:
 def test_there_are_so_many_leases_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who finds no room takes no lease; those that are used up make room."""
     monkeypatch.setattr("asgi_guard.rate_limit.stores.leases._MOST", 3)
-    leases, now = Leases(), 100.0
+    leases, now, one = Leases(), 100.0, counter()
     for key in "abc":
         assert leases.begin("rule", key, 5, now) == 5
-        leases.end("rule", key, Lease(None, 5, now + 60, 10, now), now)
+        leases.end("rule", key, Lease(one, 5, now + 60, 10, now), now)
     assert leases.begin("rule", "d", 5, now) == 0
     assert leases.use("rule", "a", 5, now) is not None
     assert leases.begin("rule", "d", 5, now + 2) == 5
@@ -100,15 +100,52 @@ def test_there_are_so_many_leases_and_no_more(monkeypatch: pytest.MonkeyPatch) -
 
 def test_units_come_back_to_a_lease_that_has_grown_or_was_cleared_away() -> None:
     """Whoever is refused elsewhere meanwhile must not lose them."""
-    leases, now = Leases(), 100.0
+    leases, now, one = Leases(), 100.0, counter()
     assert leases.begin("rule", "ann", 5, now) == 5
-    leases.end("rule", "ann", Lease(None, 5, now + 60, 10, now), now)
+    leases.end("rule", "ann", Lease(one, 5, now + 60, 10, now), now)
     used = leases.use("rule", "ann", 2, now)
     assert used is not None
     assert leases.begin("rule", "ann", 5, now) == 2
-    leases.end("rule", "ann", Lease(None, 2, now + 50, 8, now), now)
+    leases.end("rule", "ann", Lease(one, 2, now + 50, 8, now), now)
     leases.put_back("rule", "ann", used, 2)
-    assert leases.give_back(now) == [(None, "ann", -7)]
+    assert leases.give_back(now) == [(one, "ann", -7)]
     leases.put_back("rule", "ann", used, 1)
-    assert leases.give_back(now + 49) == [(None, "ann", -8)]
+    assert leases.give_back(now + 49) == [(one, "ann", -8)]
     assert leases.give_back(now + 49) == []
+
+
+def test_units_are_worth_something_for_their_own_time() -> None:
+    """Those that came first are used first, and end first."""
+    one, now = counter(), NOW
+    lease = Lease(one, 3, now + 60, 900, now)
+    lease.add(Lease(one, 6, now + 100, 894, now))
+    assert lease.lasts(now + 59)
+    assert lease.units == 9
+    assert lease.lasts(now + 60)
+    assert lease.units == 6
+    assert lease.lasts(now + 99)
+    assert not lease.lasts(now + 100)
+
+
+def test_a_lease_that_is_filled_up_again_and_again_goes_on() -> None:
+    """None of its units outlives its time, and none is dropped before."""
+    one = counter()
+    lease = Lease(one, 9, NOW + 60, 900, NOW)
+    for turn in range(1, 100):
+        lease.units = 1  # of those that came last
+        now = NOW + 10 * turn
+        assert lease.lasts(now)
+        lease.add(Lease(one, 8, now + 60, 900, now))
+    assert lease.lasts(now + 49)
+    assert lease.units == 9
+    assert lease.lasts(now + 50)
+    assert lease.units == 8
+
+
+@pytest.mark.parametrize(("units", "short", "low"), [(9, False, 1), (9, True, -1)])
+def test_a_lease_that_came_short_never_runs_low(units: int, short: bool, low: int) -> None:
+    """There would be no more to fill it up with."""
+    lease = Lease(counter(), units, LATER, 900, NOW, is_short=short)
+    assert lease.low == low
+    lease.add(Lease(counter(), 1, LATER, 900, NOW, is_short=not short))
+    assert lease.low == (-1 if low == 1 else 1)

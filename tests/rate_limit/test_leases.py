@@ -158,7 +158,8 @@ async def test_a_rule_may_have_a_lease(server: RedisServer) -> None:
     before = server.calls("evalsha")
     for _ in range(100):
         assert (await get().run(guarded)).status == 200
-    assert server.calls("evalsha") - before <= 11
+    # Nine or ten units for each, or eight where a refill came before the last two were used.
+    assert server.calls("evalsha") - before <= 100 // 8 + 1
     await layer.aclose()
 
 

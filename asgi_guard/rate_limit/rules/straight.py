@@ -48,8 +48,16 @@ class Prepared(Protocol):
         """
         ...
 
-    def use(self, keys: tuple[str, ...], loop: AbstractEventLoop) -> Sequence[int] | None:
-        """Charge what is on lease; return such numbers, or None where the store must be asked."""
+    def use(
+        self, keys: tuple[str, ...], within: float, loop: AbstractEventLoop
+    ) -> Sequence[int] | None:
+        """Charge what is on lease; return such numbers, or None where the store must be asked.
+
+        Args:
+            keys: A key for each counter.
+            within: Seconds in which an answer is wanted to what this may ask for those who follow.
+            loop: The running event loop.
+        """
         ...
 
 
@@ -72,7 +80,7 @@ class Prepares(Protocol):
 Ask: TypeAlias = Callable[[tuple[str, ...], float, AbstractEventLoop], Awaitable[Sequence[int]]]
 """See `Prepared.ask`."""
 
-Use: TypeAlias = Callable[[tuple[str, ...], AbstractEventLoop], Sequence[int] | None]
+Use: TypeAlias = Callable[[tuple[str, ...], float, AbstractEventLoop], Sequence[int] | None]
 """See `Prepared.use`."""
 
 

@@ -9,6 +9,8 @@ from asgi_guard.rate_limit.stores.store import Charge, Counter
 
 _MOST = 10_000  # leases at once; who finds no room asks for each unit
 _SWEEP = 1.0  # seconds between looking for leases that are used up
+_LOW = 8  # a lease runs low when no more than one part in so many is left of it
+_NEVER = -1
 
 _Name = tuple[str, str]
 
@@ -29,9 +31,23 @@ class Lease:
         left: What remained in the store when they were taken.
         reset_at: When more remains there, on the same clock.
         is_short: Whether more was asked for than came; default False.
+
+    Attributes:
+        low: It is to be filled up when no more units than that are left; -1 for never: where it has
+            been asked for, came short, or is so small that it would be asked for all the time.
     """
 
-    __slots__ = ("counter", "is_short", "left", "reset_at", "units", "until")
+    __slots__ = (
+        "_last",
+        "_last_until",
+        "counter",
+        "is_short",
+        "left",
+        "low",
+        "reset_at",
+        "units",
+        "until",
+    )
 
     def __init__(
         self,
@@ -49,10 +65,37 @@ class Lease:
         self.left: int = left
         self.reset_at: float = reset_at
         self.is_short: bool = is_short
+        self.low: int = _NEVER if is_short else low_mark(counter)
+        self._last = units  # which came last, and are used last
+        self._last_until = until
+
+    def add(self, more: "Lease") -> None:
+        """Take in units that have come later; the worth of those that were here ends before."""
+        if self.units <= self._last:  # all of them came last
+            self.until = self._last_until
+        self.until = min(more.until, self.until) if self.units else more.until
+        self._last, self._last_until = more.units, more.until
+        self.units += more.units
+        self.counter, self.left, self.reset_at = more.counter, more.left, more.reset_at
+        self.is_short, self.low = more.is_short, more.low
+
+    def lasts(self, now: float) -> bool:
+        """Tell whether it is worth something still, and drop the units of it that are not."""
+        if now >= self.until:
+            if now >= self._last_until:
+                return False
+            self.units, self.until = min(self.units, self._last), self._last_until
+        return True
 
     def decision(self, now: float) -> Decision:
         """Return what is said to whom these units have just admitted."""
         return Decision(True, self.left + self.units, max(0.0, self.reset_at - now), 0.0)
+
+
+def low_mark(counter: Counter) -> int:
+    """Return how few units are left of a whole lease when it runs low; -1 for a small one."""
+    mark: int = counter.lease // _LOW
+    return mark or _NEVER
 
 
 class _Coming:
@@ -89,7 +132,9 @@ class Leases:
     def use(self, counter: str, key: str, cost: int, now: float) -> Lease | None:
         """Take units from a lease; return it, or None where there are not enough."""
         lease = self._leases.get((counter, key))
-        if lease is None or lease.units < cost or not cost or now >= lease.until:
+        if lease is None or (now >= lease.until and not lease.lasts(now)):
+            return None
+        if lease.units < cost or not cost:
             return None
         lease.units -= cost
         return lease
@@ -102,7 +147,7 @@ class Leases:
         """Return how many units to ask for: none without room, or while as many are coming."""
         name = counter, key
         held = self._leases.get(name)
-        is_held = held is not None and now < held.until
+        is_held = held is not None and held.lasts(now)
         if held is not None and is_held:
             wanted -= held.units
         coming = self._coming.get(name)
@@ -188,11 +233,8 @@ class Leases:
         if lease is None:
             return
         held = self._leases.get(name)
-        if held is not None and now < held.until:  # who uses it may still put units back into it
-            held.until = min(lease.until, held.until) if held.units else lease.until
-            held.units += lease.units
-            held.counter, held.left, held.reset_at = lease.counter, lease.left, lease.reset_at
-            held.is_short = lease.is_short
+        if held is not None and held.lasts(now):  # who uses it may still put units back into it
+            held.add(lease)
         elif lease.units:
             self._leases[name] = lease
 
@@ -202,7 +244,7 @@ class Leases:
         return [
             (lease.counter, key, -lease.units)
             for (_, key), lease in leases.items()
-            if lease.units and now < lease.until
+            if lease.units and lease.lasts(now)
         ]
 
     def _has_room(self, now: float) -> bool:
@@ -211,6 +253,6 @@ class Leases:
             self._leases = {
                 name: lease
                 for name, lease in self._leases.items()
-                if lease.units and now < lease.until
+                if lease.units and lease.lasts(now)
             }
         return len(self._leases) < _MOST

@@ -6,7 +6,7 @@
 --          questions, how many charges each of them has, and how many numbers are wanted for a
 --          charge, 3 or 4; then for each charge seven: algorithm, count, period in microseconds,
 --          burst, share, cost, extra. Of what remains one part in `share` may be taken as extra
---          units; a cost below 0 gives units back, and extra is the age of their charge in
+--          units, also beside a cost of 0; a cost below 0 gives units back, and extra is the age of their charge in
 --          microseconds. Where keys may be banned, the algorithm has 10 on top, and before the cost
 --          there are the terms: after how many refusals, within how many microseconds, how long, how
 --          many times as long the next time, how long at most.
@@ -264,8 +264,8 @@ while group <= #asked do
     for number = 1, charges do
       local name, decision, more = KEYS[key + place[number]], decisions[number], 0
       local cost, extra = asked[rest[number]], asked[rest[number] + 1]
-      if admitted and cost ~= 0 then
-        if extra > 0 and cost > 0 then
+      if admitted and (cost ~= 0 or extra > 0) then
+        if extra > 0 and cost >= 0 then
           more = min(extra, floor(decision[2] / asked[at[number] + 4]))
           decision = { decide(name, at[number], rest[number], cost + more) }
         end

@@ -3,16 +3,18 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TypeAlias
 
 from asgi_guard._clock import monotonic
 from asgi_guard.errors import StoreUnavailable
 from asgi_guard.rate_limit.decision import Decision
 from asgi_guard.rate_limit.stores.conversation import Conversation
-from asgi_guard.rate_limit.stores.leases import Answer, Lease, Leases, Waiting
+from asgi_guard.rate_limit.stores.leases import Answer, Lease, Leases, Waiting, low_mark
 from asgi_guard.rate_limit.stores.redis_client import Client, connect
 from asgi_guard.rate_limit.stores.redis_counter import MICROSECOND
 from asgi_guard.rate_limit.stores.redis_script import WIDE, decision, decisions, question, width_for
+from asgi_guard.rate_limit.stores.refills import Refills
 from asgi_guard.rate_limit.stores.store import Charge
 
 _MOST_TOGETHER = 256  # a script must not keep the server from others for long
@@ -38,6 +40,7 @@ class Line:
         self.leases: Leases = Leases()
         self._talk = Conversation(lambda talk: connect(client, talk), _MOST_TOGETHER)
         self.ask: Ask = self._talk.ask
+        self._refills = Refills(self._fill)
 
     async def aclose(self, *, close_client: bool) -> None:
         """Give back the leases, and close the connection; the client too, if told so."""
@@ -48,6 +51,7 @@ class Line:
 
     async def end_leases(self) -> None:
         """Give back the units that are on lease."""
+        await self._refills.aclose()
         back = self.leases.give_back(monotonic())
         with suppress(StoreUnavailable):  # whose units are lost then, until they fade
             for start in range(0, len(back), _MOST_TOGETHER):
@@ -59,6 +63,13 @@ class Line:
         age = int(age / MICROSECOND)
         back = [(counter, key, -cost) for counter, key, cost in charges]
         await asyncio.gather(*(self._undo(each, age, within) for each in back))
+
+    def refill(
+        self, lease: Lease, key: str, within: float, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        """Have a lease filled up that runs low; nobody waits for it."""
+        lease.low = -1
+        self._refills.want((lease, key, within), loop)
 
     async def decide(self, charges: Sequence[Charge], within: float) -> Sequence[Decision]:
         """Charge all counters, or none of them if one refuses."""
@@ -98,7 +109,7 @@ class Line:
     ) -> Sequence[Decision]:
         now = monotonic()
         extras = [
-            self.leases.begin(counter.key, key, counter.lease - cost, now)
+            self.leases.begin(counter.key, key, counter.lease - cost if cost else 0, now)
             for counter, key, cost in asked
         ]
         pairs = zip(asked, extras, strict=True)
@@ -117,6 +128,24 @@ class Line:
         answers = _answers(asking.result())
         rest = (each._replace(remaining=each.remaining + more) for each, more in answers)
         return [next(rest) if lease is None else lease.decision(now) for lease in used]
+
+    def _fill(self, lease: Lease, key: str, within: float) -> "asyncio.Future[list[int]] | None":
+        """Ask for as many units as a worker may hold; they are taken in when they come."""
+        counter, now = lease.counter, monotonic()
+        lease.low = low_mark(counter)
+        if lease.units > lease.low:  # others were quicker
+            return None
+        extra = self.leases.begin(counter.key, key, counter.lease - 1, now)
+        if not extra:
+            return None
+        lease.low = -1
+        asked = [(counter, key, 0)]
+        told = question([(counter.numbers, 0, extra)], WIDE)
+        asking = self._talk.ask(told, counter.names(key), WIDE, within)
+        waiting: Waiting = []
+        self.leases.expect(asked, [extra], waiting, now + within)
+        asking.add_done_callback(partial(self._settle, (), (), asked, [extra], waiting))
+        return asking
 
     def _use(self, charges: Sequence[Charge], now: float) -> Sequence[Lease | None]:
         return [self.leases.use(counter.key, key, cost, now) for counter, key, cost in charges]

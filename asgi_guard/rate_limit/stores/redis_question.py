@@ -47,7 +47,7 @@ class PlainQuestion:
             )
         return self._line(loop).ask(self._asked, names, self._size, within)
 
-    def use(self, keys: tuple[str, ...], loop: asyncio.AbstractEventLoop) -> None:
+    def use(self, keys: tuple[str, ...], within: float, loop: asyncio.AbstractEventLoop) -> None:
         """There is nothing on lease."""
 
 
@@ -82,13 +82,18 @@ class LendingQuestion:
             numbers += (decided.remaining, round(decided.reset / MICROSECOND), retry)
         return numbers
 
-    def use(self, keys: tuple[str, ...], loop: asyncio.AbstractEventLoop) -> Sequence[int] | None:
+    def use(
+        self, keys: tuple[str, ...], within: float, loop: asyncio.AbstractEventLoop
+    ) -> Sequence[int] | None:
         """Charge what is on lease, where one lease is all that is needed; see `Prepared.use`."""
         if len(keys) > 1:
             return None
         now = monotonic()
         counter, cost = self._charges[0]
-        lease = self._line(loop).leases.use(counter.key, keys[0], cost, now)
+        line = self._line(loop)
+        lease = line.leases.use(counter.key, keys[0], cost, now)
         if lease is None:
             return None
+        if lease.units <= lease.low:
+            line.refill(lease, keys[0], within, loop)
         return lease.left + lease.units, max(0, int((lease.reset_at - now) / MICROSECOND)), 0
