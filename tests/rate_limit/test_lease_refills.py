@@ -139,6 +139,28 @@ async def test_what_others_have_filled_up_is_not_asked_for(server: RedisServer) 
         assert await remaining(store, exact) == 1000 - 32
 
 
+async def test_rules_are_charged_together_or_not_at_all(server: RedisServer) -> None:
+    """On lease as on the server: where one has not enough, the others get theirs back."""
+    async with working(server, 1) as (store,):
+        rules, quota = [uuid4().hex for _ in range(3)], Quota(1000, LONG)
+        counters = [
+            store.counter(rule, quota, lease=lease)
+            for rule, lease in zip(rules, (16, 5, 16), strict=True)
+        ]
+        question: Any = store.prepare([(counter, 1) for counter in counters])
+        terms = ("ann", "ann", "bob"), WITHIN, asyncio.get_running_loop()
+        assert question.use(*terms) is None
+        assert list(await question.ask(*terms))[::3] == [999] * 3
+        for used in range(2, 6):
+            assert question.use(*terms)[::3] == [1000 - used] * 3
+        for _ in range(3):
+            assert question.use(*terms) is None
+        await store.end_leases()
+        exact = [store.counter(rule, quota) for rule in rules]
+        left = [await remaining(store, *at) for at in zip(exact, terms[0], strict=True)]
+        assert left == [995] * 3
+
+
 async def test_who_only_looks_takes_nothing(server: RedisServer) -> None:
     """Neither a unit nor a lease."""
     async with working(server, 1) as (store,):

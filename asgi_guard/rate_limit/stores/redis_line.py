@@ -87,7 +87,7 @@ class Line:
         missing = _missing(charges, used)
         coming = self.leases.book(missing, began + within) if missing else None
         if coming is not None:
-            self._put_back(charges, used)  # who is cut off while it waits holds nothing
+            self.put_back(charges, used)  # who is cut off while it waits holds nothing
             await self._told(coming)
             within -= monotonic() - began
             used = self._use(charges, monotonic())
@@ -154,11 +154,12 @@ class Line:
         """Take everything from leases; return no decisions if there is not enough."""
         used = self._use(charges, monotonic())
         if _missing(charges, used):
-            self._put_back(charges, used)
+            self.put_back(charges, used)
             return []
         return _decisions(used)
 
-    def _put_back(self, charges: Sequence[Charge], used: Sequence[Lease | None]) -> None:
+    def put_back(self, charges: Sequence[Charge], used: Sequence[Lease | None]) -> None:
+        """Put units back into the leases that charges have used; None for those of no lease."""
         for lease, (counter, key, cost) in zip(used, charges, strict=True):
             if lease is not None:
                 self.leases.put_back(counter.key, key, lease, cost)
@@ -176,7 +177,7 @@ class Line:
         error = done.exception()
         answers = None if error is not None else _answers(done.result())
         if answers is None or not all(decided.admitted for decided, _ in answers):
-            self._put_back(charges, used)  # nothing is charged for a refusal
+            self.put_back(charges, used)  # nothing is charged for a refusal
         self.leases.take(asked, extras, answers, monotonic(), waiting)
         for each in waiting:
             if each.done():

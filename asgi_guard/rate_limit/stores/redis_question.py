@@ -8,7 +8,7 @@ from asgi_guard._clock import monotonic
 from asgi_guard.rate_limit.stores.redis_counter import MICROSECOND
 from asgi_guard.rate_limit.stores.redis_line import Line
 from asgi_guard.rate_limit.stores.redis_script import PLAIN, question
-from asgi_guard.rate_limit.stores.store import Counter
+from asgi_guard.rate_limit.stores.store import Charge, Counter
 
 _MOST_NAMED = 4096  # names of keys that are kept as they travel: who asks often asks again
 
@@ -59,8 +59,6 @@ class LendingQuestion:
         charges: The counters to charge, each with the cost.
     """
 
-    lends: ClassVar[bool] = True
-
     def __init__(
         self,
         line: Callable[[asyncio.AbstractEventLoop], Line],
@@ -68,15 +66,15 @@ class LendingQuestion:
     ) -> None:
         self._line = line
         self._charges = charges
+        self.lends: bool = all(counter.lease for counter, _ in charges)  # else one has to be asked
 
     async def ask(
         self, keys: tuple[str, ...], within: float, loop: asyncio.AbstractEventLoop
     ) -> Sequence[int]:
         """Charge all counters, or none of them if one refuses; see `Prepared.ask`."""
-        pairs = zip(self._charges, keys, strict=True)
-        charges = [(counter, key, cost) for (counter, cost), key in pairs]
         numbers: list[int] = []
-        for decided in await self._line(loop).decide_with_leases(charges, within):
+        line, charges = self._line(loop), self._charged(keys)
+        for decided in await line.decide_with_leases(charges, within):
             wait = decided.retry_after
             retry = -1 if wait is None else round(wait / MICROSECOND)
             numbers += (decided.remaining, round(decided.reset / MICROSECOND), retry)
@@ -85,15 +83,22 @@ class LendingQuestion:
     def use(
         self, keys: tuple[str, ...], within: float, loop: asyncio.AbstractEventLoop
     ) -> Sequence[int] | None:
-        """Charge what is on lease, where one lease is all that is needed; see `Prepared.use`."""
-        if len(keys) > 1:
-            return None
+        """Charge what is on lease, where that is enough for all counters; see `Prepared.use`."""
         now = monotonic()
-        counter, cost = self._charges[0]
         line = self._line(loop)
-        lease = line.leases.use(counter.key, keys[0], cost, now)
-        if lease is None:
-            return None
-        if lease.units <= lease.low:
-            line.refill(lease, keys[0], within, loop)
-        return lease.left + lease.units, max(0, int((lease.reset_at - now) / MICROSECOND)), 0
+        use, pairs = line.leases.use, zip(self._charges, keys, strict=True)
+        used = [use(counter.key, key, cost, now) for (counter, cost), key in pairs]
+        numbers: list[int] = []
+        for lease, key in zip(used, keys, strict=True):
+            if lease is None:
+                line.put_back(self._charged(keys), used)
+                return None
+            if lease.units <= lease.low:
+                line.refill(lease, key, within, loop)
+            reset = int((lease.reset_at - now) / MICROSECOND)
+            numbers += (lease.left + lease.units, max(0, reset), 0)
+        return numbers
+
+    def _charged(self, keys: tuple[str, ...]) -> list[Charge]:
+        pairs = zip(self._charges, keys, strict=True)
+        return [(counter, key, cost) for (counter, cost), key in pairs]
