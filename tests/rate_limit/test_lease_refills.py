@@ -196,6 +196,23 @@ async def test_what_comes_at_the_end_is_given_back(server: RedisServer, pause: f
         assert await remaining(store, exact) == 1000 - 16
 
 
+async def test_what_was_given_back_is_not_filled_up(server: RedisServer) -> None:
+    """Though it ran low while others were on their way back."""
+    async with working(server, 1) as (store,):
+        ann, exact = worker(store)
+        await asyncio.gather(ann.ask("ann"), ann.ask("bob"))
+        with server.frozen():
+            assert all(ann.use("bob") for _ in range(13))
+            await asyncio.sleep(GATHERED)
+            ending = asyncio.create_task(store.end_leases())
+            await asyncio.sleep(0)
+            assert all(ann.use() for _ in range(13))
+        await ending
+        await filled(store)
+        assert await remaining(store, exact) == 1000 - 14
+        assert await remaining(store, exact, "bob") == 1000 - 14
+
+
 async def test_without_an_answer_what_is_there_is_used_up(server: RedisServer) -> None:
     """And then whoever asks finds out."""
     async with working(server, 1) as (store,):

@@ -143,6 +143,10 @@ class Leases:
         """Put back what was used from a lease, also where it has been cleared away since."""
         self._leases.setdefault((counter, key), lease).units += cost
 
+    def is_low(self, key: str, lease: Lease) -> bool:
+        """Tell whether a lease runs low, and is still there."""
+        return self._leases.get((lease.counter.key, key)) is lease and lease.units <= lease.low
+
     def begin(self, counter: str, key: str, wanted: int, now: float) -> int:
         """Return how many units to ask for: none without room, or while as many are coming."""
         name = counter, key

@@ -133,7 +133,7 @@ class Line:
         """Ask for as many units as a worker may hold; they are taken in when they come."""
         counter, now = lease.counter, monotonic()
         lease.low = low_mark(counter)
-        if lease.units > lease.low:  # others were quicker
+        if not self.leases.is_low(key, lease):  # others were quicker, or it has been given back
             return None
         extra = self.leases.begin(counter.key, key, counter.lease - 1, now)
         if not extra:
