@@ -1,13 +1,13 @@
 """Asking a store the straight way, and what is done where that leads nowhere."""
 
-from asyncio import AbstractEventLoop, get_running_loop
+from asyncio import get_running_loop
 from collections.abc import Callable, Sequence
 
 from asgi_guard._clock import Clock
 from asgi_guard.errors import StoreUnavailable
 from asgi_guard.exchange import Exchange
 from asgi_guard.rate_limit.decision import Decided
-from asgi_guard.rate_limit.outage import Outage, Outages
+from asgi_guard.rate_limit.outage import Outages
 from asgi_guard.rate_limit.rules.due import Due
 from asgi_guard.rate_limit.rules.running import RunningRule
 from asgi_guard.rate_limit.rules.straight import Straight, decided
@@ -48,23 +48,17 @@ class Asking:
         keys = way.keys(exchange.scope)
         if None in keys:
             return self._charge(exchange, way.rules, keys)
-        loop = get_running_loop()
-        outage = self._outages.of(loop)
-        if way.use is not None and not outage.is_on:
-            numbers = way.use(keys, self._within, loop)
+        if way.use is not None:
+            numbers = way.use(keys, self._within, get_running_loop())
             if numbers and way.admit(exchange, keys, numbers, self._now()):
                 return None
-        return self._ask(exchange, way, keys, outage, loop)
+        return self.ask(exchange, way, keys)
 
-    async def _ask(
-        self,
-        exchange: Exchange,
-        way: Straight,
-        keys: tuple[str, ...],
-        outage: Outage,
-        loop: AbstractEventLoop,
-    ) -> bool:
+    async def ask(self, exchange: Exchange, way: Straight, keys: tuple[str, ...]) -> bool:
+        """Ask the store whether to admit a request; answer one that is refused."""
         numbers: Sequence[int] = ()
+        loop = get_running_loop()
+        outage = self._outages.of(loop)
         if not outage.is_on:
             try:
                 numbers = await way.ask(keys, self._within, loop)

@@ -88,7 +88,7 @@ class RateLimitLayer(Layer):
             is_local=self._is_local,
             asks_first=bool(everywhere.functions),
             straight=lambda plain: straight(
-                plain, self._store, settings.fields, self.books.warming
+                plain, self._store, settings.fields, self.books.warming, self._timeout
             ),
         )
         self._fixed = self._choice.fixed
@@ -119,15 +119,16 @@ class RateLimitLayer(Layer):
         plan = self._fixed or self._choice.of(scope)
         rule = plan.only
         if rule is None:
-            if plan.together is not None:
-                return self._admit_together(exchange, plan.together)
-            return self._admit_by_all(exchange, plan)
-        key_of, hit, now = rule.key, rule.hit, self._now
+            return self._admit_by_several(exchange, plan)
+        key_of, hit, now = rule.key, plan.hit, self._now
         key = key_of(scope)  # from here on, what one rule needs: most requests meet one
         if key is None:
             rule.tally.exempt += 1
             return None
-        admitted, left, reset, wait = hit(key, rule.cost, now())
+        decided = hit(key, rule.cost, now())
+        if decided is None and plan.straight is not None:
+            return self._asking.ask(exchange, plan.straight, (key,))
+        admitted, left, reset, wait = decided
         fields: tuple[Field, ...] = ()
         if self._draft:
             fields = (rule.policy, (b"ratelimit", rule.state % (left, ceil(reset))))
@@ -151,6 +152,11 @@ class RateLimitLayer(Layer):
             return self._messages.watch_if(admission, exchange)
         self._messages.watch(exchange)
         return None
+
+    def _admit_by_several(self, exchange: Exchange, plan: Plan) -> Admission:
+        if plan.together is not None:
+            return self._admit_together(exchange, plan.together)
+        return self._admit_by_all(exchange, plan)
 
     def _admit_together(self, exchange: Exchange, together: Together) -> Admission:
         key = together.key(exchange.scope)

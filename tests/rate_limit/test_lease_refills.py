@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from time import monotonic
 from typing import Any
 from uuid import uuid4
 
@@ -38,12 +39,10 @@ class Worker:
         assert question is not None
         self._question: Any = question
 
-    def use(self, key: str = "ann", within: float = WITHIN) -> Sequence[int] | None:
-        """Charge a unit on lease."""
-        numbers: Sequence[int] | None = self._question.use(
-            (key,), within, asyncio.get_running_loop()
-        )
-        return numbers
+    def use(self, key: str = "ann", within: float = WITHIN) -> tuple[int, float] | None:
+        """Charge a unit on lease; return what remains, and when there is more."""
+        decided = self._question.hit(key, 1, monotonic(), within)
+        return None if decided is None else decided[1:3]
 
     async def ask(self, key: str = "ann", within: float = WITHIN) -> Sequence[int]:
         """Charge a unit."""
@@ -54,8 +53,7 @@ class Worker:
 
     async def admitted(self) -> bool:
         """Charge a unit of ann's, on lease where there is one."""
-        numbers = self.use()
-        return not (await self.ask() if numbers is None else numbers)[2]
+        return self.use() is not None or not (await self.ask())[2]
 
 
 def worker(store: RedisStore, count: int = 1000, lease: int = 16) -> tuple[Worker, RedisCounter]:
@@ -159,6 +157,34 @@ async def test_rules_are_charged_together_or_not_at_all(server: RedisServer) -> 
         exact = [store.counter(rule, quota) for rule in rules]
         left = [await remaining(store, *at) for at in zip(exact, terms[0], strict=True)]
         assert left == [995] * 3
+
+
+def test_another_loop_has_leases_of_its_own(server: RedisServer) -> None:
+    """And may be another thread's."""
+
+    async def run(store: RedisStore, ann: Worker) -> None:
+        assert ann.use() is None
+        await ann.ask()
+        assert all(ann.use() for _ in range(5))
+        await store.aclose()
+        assert ann.use() is None
+
+    async def stay(store: RedisStore, ann: Worker, exact: RedisCounter) -> None:
+        await run(store, ann)
+        await ann.ask()
+        await asyncio.to_thread(lambda: asyncio.run(run(store, ann)))
+        assert ann.use() is None  # for once: the other loop asked last
+        await ann.ask()
+        assert all(ann.use() for _ in range(5))
+        await store.end_leases()
+        assert await remaining(store, exact) == 1000 - 6 - 1 - 6 - 1 - 5
+        await store.aclose()
+
+    async def main() -> None:
+        store = RedisStore(server.url)
+        await stay(store, *worker(store))
+
+    asyncio.run(main())
 
 
 async def test_who_only_looks_takes_nothing(server: RedisServer) -> None:

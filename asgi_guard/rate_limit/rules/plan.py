@@ -1,7 +1,7 @@
 """Plans: which rules a request meets, by its path and method, and how they are asked."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from asgi_guard._asgi import Scope
 from asgi_guard.matching import Choice, Matcher
@@ -27,7 +27,8 @@ class Plan:
         straight: Returns the straight way for plain rules, where there is one.
 
     Attributes:
-        only: The rule that decides alone, at once, in this process; or None.
+        only: The rule that decides alone, by `hit`; or None.
+        hit: Decides for a key, at once; what returns None here has to be asked for by `straight`.
         together: The rules that decide together so; or None.
         straight: The straight way to the store, where nobody else has to be asked; or None.
         plain: The rules that apply, where none of them has to ask anybody; or None.
@@ -35,7 +36,7 @@ class Plan:
         spared: The rules that would, if their exemptions did not name the path.
     """
 
-    __slots__ = ("only", "plain", "rules", "spared", "straight", "together")
+    __slots__ = ("hit", "only", "plain", "rules", "spared", "straight", "together")
 
     def __init__(
         self, places: Sequence[Place], *, is_local: bool, asks_first: bool, straight: Ways
@@ -51,9 +52,12 @@ class Plan:
         at_once &= all(
             rule.enforced == 1 and rule.count_when is None and not rule.bans for rule in plain
         )
-        self.only: RunningRule | None = plain[0] if at_once and len(plain) == 1 else None
         self.together: Together | None = together(plain) if at_once else None
         self.straight: Straight | None = None if asks or self.spared else straight(plain)
+        self.hit: Any = None if self.straight is None else self.straight.hit
+        if at_once and len(plain) == 1:
+            self.hit = plain[0].hit
+        self.only: RunningRule | None = None if self.hit is None else plain[0]
 
 
 def choose_plans(

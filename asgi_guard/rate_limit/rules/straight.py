@@ -60,6 +60,20 @@ class Prepared(Protocol):
         """
         ...
 
+    def hit(self, key: str, cost: int, now: float, within: float) -> Decided | None:
+        """Charge what is on lease, of a question with one counter.
+
+        Args:
+            key: Whom to charge.
+            cost: Units.
+            now: Seconds on the clock of the counters in this process.
+            within: As for `use`.
+
+        Returns:
+            The decision, which admits; None where the store must be asked.
+        """
+        ...
+
 
 @runtime_checkable
 class Prepares(Protocol):
@@ -84,6 +98,10 @@ Use: TypeAlias = Callable[[tuple[str, ...], float, AbstractEventLoop], Sequence[
 """See `Prepared.use`."""
 
 
+Hit: TypeAlias = Callable[[str, int, float], Decided | None]
+"""See `MemoryCounter.hit`."""
+
+
 class Straight:
     """The rules of a plan, to be asked the straight way.
 
@@ -91,6 +109,7 @@ class Straight:
         rules: The rules, each enforced for every key, and settled when it is charged.
         prepared: The question.
         warming: Takes note of what counters of this process have to be charged as well.
+        within: Seconds in which an answer is wanted.
         shown: Whether the fields of the draft are sent.
 
     Attributes:
@@ -98,21 +117,39 @@ class Straight:
         ask: Asks the store; see `Prepared.ask`.
         use: Decides without asking the store, as far as it can; see `Prepared.use`. None where it
             never can.
+        hit: Decides for a key of the only rule, as counters of this process do; None where it would
+            have to ask the store. None where it never can, or there are several rules.
     """
 
-    __slots__ = ("_fields", "_keys", "_same", "_spares", "_warming", "ask", "rules", "use")
+    __slots__ = (
+        "_fields",
+        "_keys",
+        "_prepared",
+        "_same",
+        "_spares",
+        "_warming",
+        "_within",
+        "ask",
+        "hit",
+        "rules",
+        "use",
+    )
 
     def __init__(
         self,
         rules: Sequence[RunningRule],
         prepared: Prepared,
         warming: Warming,
+        within: float,
         *,
         shown: bool,
     ) -> None:
         self.rules: tuple[RunningRule, ...] = tuple(rules)
         self.ask: Ask = prepared.ask
         self.use: Use | None = prepared.use if prepared.lends else None
+        self._prepared = prepared
+        self._within = within
+        self.hit: Hit | None = self._hit if prepared.lends and len(rules) == 1 else None
         self._keys = [rule.key for rule in rules]
         self._same = len(rules) if all(key is self._keys[0] for key in self._keys) else 0
         self._fields = JointFields(rules) if shown else None
@@ -128,6 +165,12 @@ class Straight:
         if self._same:
             return (self._keys[0](scope),) * self._same
         return tuple(key(scope) for key in self._keys)
+
+    def _hit(self, key: str, cost: int, now: float) -> Decided | None:
+        decided = self._prepared.hit(key, cost, now, self._within)
+        if decided is not None and self._spares:
+            self._warming.note(self, (key,), now)
+        return decided
 
     def charges(self, keys: Sequence[str]) -> list[Charge]:
         """Return what is charged."""
@@ -172,7 +215,7 @@ def decided(numbers: Sequence[int]) -> list[Decided]:
 
 
 def straight(
-    rules: Sequence[RunningRule], store: object, fields: Fields, warming: Warming
+    rules: Sequence[RunningRule], store: object, fields: Fields, warming: Warming, within: float
 ) -> Straight | None:
     """Return the straight way for these rules; None where there is none.
 
@@ -181,6 +224,7 @@ def straight(
         store: Where they count.
         fields: Which header fields are sent.
         warming: Takes note of what counters of this process have to be charged as well.
+        within: Seconds in which an answer is wanted.
     """
     if not rules or not isinstance(store, Prepares) or fields in {"legacy", "both"}:
         return None
@@ -189,4 +233,4 @@ def straight(
     prepared = store.prepare([(rule.counter, rule.cost) for rule in rules])
     if prepared is None:
         return None
-    return Straight(rules, prepared, warming, shown=fields is not None)
+    return Straight(rules, prepared, warming, within, shown=fields is not None)

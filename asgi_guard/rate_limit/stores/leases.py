@@ -87,6 +87,15 @@ class Lease:
             self.units, self.until = min(self.units, self._last), self._last_until
         return True
 
+    def use(self, cost: int, now: float) -> bool:
+        """Use units; return False where there are not enough, or none are asked for."""
+        if now >= self.until and not self.lasts(now):
+            return False
+        if not 0 < cost <= self.units:
+            return False
+        self.units -= cost
+        return True
+
     def decision(self, now: float) -> Decision:
         """Return what is said to whom these units have just admitted."""
         return Decision(True, self.left + self.units, max(0.0, self.reset_at - now), 0.0)
@@ -125,32 +134,31 @@ class Leases:
     """
 
     def __init__(self) -> None:
-        self._leases: dict[_Name, Lease] = {}
+        self._leases: dict[str, dict[str, Lease]] = {}
         self._coming: dict[_Name, _Coming] = {}
         self._swept_at = 0.0
 
+    def of(self, counter: str) -> dict[str, Lease]:
+        """Return the leases of one counter by key, to look at them often; they stay the same."""
+        return self._leases.setdefault(counter, {})
+
     def use(self, counter: str, key: str, cost: int, now: float) -> Lease | None:
         """Take units from a lease; return it, or None where there are not enough."""
-        lease = self._leases.get((counter, key))
-        if lease is None or (now >= lease.until and not lease.lasts(now)):
-            return None
-        if lease.units < cost or not cost:
-            return None
-        lease.units -= cost
-        return lease
+        lease = self.of(counter).get(key)
+        return lease if lease is not None and lease.use(cost, now) else None
 
     def put_back(self, counter: str, key: str, lease: Lease, cost: int) -> None:
         """Put back what was used from a lease, also where it has been cleared away since."""
-        self._leases.setdefault((counter, key), lease).units += cost
+        self.of(counter).setdefault(key, lease).units += cost
 
     def is_low(self, key: str, lease: Lease) -> bool:
         """Tell whether a lease runs low, and is still there."""
-        return self._leases.get((lease.counter.key, key)) is lease and lease.units <= lease.low
+        return self.of(lease.counter.key).get(key) is lease and lease.units <= lease.low
 
     def begin(self, counter: str, key: str, wanted: int, now: float) -> int:
         """Return how many units to ask for: none without room, or while as many are coming."""
         name = counter, key
-        held = self._leases.get(name)
+        held = self.of(counter).get(key)
         is_held = held is not None and held.lasts(now)
         if held is not None and is_held:
             wanted -= held.units
@@ -236,27 +244,32 @@ class Leases:
             del self._coming[name]
         if lease is None:
             return
-        held = self._leases.get(name)
+        held = self.of(counter).get(key)
         if held is not None and held.lasts(now):  # who uses it may still put units back into it
             held.add(lease)
         elif lease.units:
-            self._leases[name] = lease
+            self.of(counter)[key] = lease
 
     def give_back(self, now: float) -> list[Charge]:
         """End all leases; return the charges that undo what is still worth something."""
-        leases, self._leases = self._leases, {}
-        return [
+        back = [
             (lease.counter, key, -lease.units)
-            for (_, key), lease in leases.items()
+            for held in self._leases.values()
+            for key, lease in held.items()
             if lease.units and lease.lasts(now)
         ]
+        for held in self._leases.values():
+            held.clear()
+        return back
 
     def _has_room(self, now: float) -> bool:
-        if len(self._leases) >= _MOST and now >= self._swept_at + _SWEEP:
+        if self._count() >= _MOST and now >= self._swept_at + _SWEEP:
             self._swept_at = now
-            self._leases = {
-                name: lease
-                for name, lease in self._leases.items()
-                if lease.units and lease.lasts(now)
-            }
-        return len(self._leases) < _MOST
+            for held in self._leases.values():
+                for key, lease in list(held.items()):
+                    if not (lease.units and lease.lasts(now)):
+                        del held[key]
+        return self._count() < _MOST
+
+    def _count(self) -> int:
+        return sum(map(len, self._leases.values()))

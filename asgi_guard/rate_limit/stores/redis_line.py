@@ -64,12 +64,10 @@ class Line:
         back = [(counter, key, -cost) for counter, key, cost in charges]
         await asyncio.gather(*(self._undo(each, age, within) for each in back))
 
-    def refill(
-        self, lease: Lease, key: str, within: float, loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def refill(self, lease: Lease, key: str, within: float) -> None:
         """Have a lease filled up that runs low; nobody waits for it."""
         lease.low = -1
-        self._refills.want((lease, key, within), loop)
+        self._refills.want((lease, key, within))
 
     async def decide(self, charges: Sequence[Charge], within: float) -> Sequence[Decision]:
         """Charge all counters, or none of them if one refuses."""

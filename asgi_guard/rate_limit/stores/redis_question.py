@@ -2,15 +2,21 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 from asgi_guard._clock import monotonic
+from asgi_guard.rate_limit.decision import Decided
+from asgi_guard.rate_limit.stores.leases import Lease
 from asgi_guard.rate_limit.stores.redis_counter import MICROSECOND
 from asgi_guard.rate_limit.stores.redis_line import Line
 from asgi_guard.rate_limit.stores.redis_script import PLAIN, question
 from asgi_guard.rate_limit.stores.store import Charge, Counter
 
 _MOST_NAMED = 4096  # names of keys that are kept as they travel: who asks often asks again
+
+
+_Place: TypeAlias = tuple[asyncio.AbstractEventLoop | None, Line | None, dict[str, Lease]]
+"""An event loop, its line, and what a counter has on lease there."""
 
 
 class PlainQuestion:
@@ -50,6 +56,9 @@ class PlainQuestion:
     def use(self, keys: tuple[str, ...], within: float, loop: asyncio.AbstractEventLoop) -> None:
         """There is nothing on lease."""
 
+    def hit(self, key: str, cost: int, now: float, within: float) -> None:
+        """There is nothing on lease."""
+
 
 class LendingQuestion:
     """A question with leases: often there is no need to ask it.
@@ -66,6 +75,8 @@ class LendingQuestion:
     ) -> None:
         self._line = line
         self._charges = charges
+        # Of the loop that asked last: one attribute, for loops in several threads.
+        self._place: _Place = (None, None, {})
         self.lends: bool = all(counter.lease for counter, _ in charges)  # else one has to be asked
 
     async def ask(
@@ -74,6 +85,8 @@ class LendingQuestion:
         """Charge all counters, or none of them if one refuses; see `Prepared.ask`."""
         numbers: list[int] = []
         line, charges = self._line(loop), self._charged(keys)
+        if self._place[1] is not line:
+            self._place = (loop, line, line.leases.of(self._charges[0][0].key))
         for decided in await line.decide_with_leases(charges, within):
             wait = decided.retry_after
             retry = -1 if wait is None else round(wait / MICROSECOND)
@@ -94,10 +107,25 @@ class LendingQuestion:
                 line.put_back(self._charged(keys), used)
                 return None
             if lease.units <= lease.low:
-                line.refill(lease, key, within, loop)
+                line.refill(lease, key, within)
             reset = int((lease.reset_at - now) / MICROSECOND)
             numbers += (lease.left + lease.units, max(0, reset), 0)
         return numbers
+
+    def hit(self, key: str, cost: int, now: float, within: float) -> Decided | None:
+        """Charge what is on lease, where there is one counter; see `Prepared.hit`."""
+        loop, line, leases = self._place
+        lease = leases.get(key)
+        if (
+            lease is None
+            or line is None
+            or loop is not asyncio.get_running_loop()
+            or not lease.use(cost, now)
+        ):
+            return None
+        if lease.units <= lease.low:
+            line.refill(lease, key, within)
+        return True, lease.left + lease.units, max(0.0, lease.reset_at - now), 0.0
 
     def _charged(self, keys: tuple[str, ...]) -> list[Charge]:
         pairs = zip(self._charges, keys, strict=True)

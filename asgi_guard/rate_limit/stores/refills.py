@@ -33,11 +33,11 @@ class Refills:
         self._alarm: asyncio.TimerHandle | None = None
         self._under_way: set[asyncio.Future[Any]] = set()
 
-    def want(self, wanted: Wanted, loop: asyncio.AbstractEventLoop) -> None:
+    def want(self, wanted: Wanted) -> None:
         """Take note of a lease that runs low; it is filled up soon."""
         self._wanted.append(wanted)
         if self._alarm is None:
-            self._alarm = loop.call_later(_GATHERED, self._ask)
+            self._alarm = asyncio.get_running_loop().call_later(_GATHERED, self._ask)
 
     async def aclose(self) -> None:
         """Ask for no more, and wait a moment for what is under way, so that it is not lost."""
