@@ -103,15 +103,10 @@ async def test_a_refusal_after_a_ban_keeps_its_memory(server: RedisServer) -> No
     for _ in range(4):
         await store.hit([(counter, "ann", 1)])
     name = "{keeps}:r:ban:ann"
-    with server.control() as control:
-        numbers: Any = control.get(name)
-        began, refusals, until, lasts, _ = map(float, numbers.split())
-        over = (began, refusals, until - 60e6, lasts, until - 60e6 + lasts)
-        control.set(name, " ".join(f"{each:.17g}" for each in over))
+    began, refusals, until, lasts, _ = server.numbers(name)
+    server.put_numbers(name, began, refusals, until - 60e6, lasts, until - 60e6 + lasts)
     await store.hit([(counter, "ann", 1)])
-    with server.control() as control:
-        numbers = control.get(name)
-    began, refusals, _, lasts, forgiven_at = map(float, numbers.split())
+    began, refusals, _, lasts, forgiven_at = server.numbers(name)
     assert (refusals, lasts, forgiven_at - began) == (1.0, 50e6, 50e6)
     assert 49_000 < keys(server)[name] <= 50_002
     await store.aclose()
@@ -185,15 +180,12 @@ def test_the_script_counts_as_the_process_does(
             now += lasts
             # A cost that never fits has no wait: what is said of the ban is its reset.
             assert decisions[-1].reset == pytest.approx(lasts, rel=1e-6, abs=1e-5)
-            with server.control() as control:
-                name = counter.bans + b"a"
-                numbers: Any = control.get(name)
-                began, refusals, until, known, forgiven = map(float, numbers.split())
-                assert refusals == 0
-                assert forgiven - until == pytest.approx(known)
-                assert known == pytest.approx(lasts * 1e6, rel=1e-6, abs=10)
-                over = (began, 0, until - known - 1, known, forgiven)
-                control.set(name, " ".join(f"{each:.17g}" for each in over))
+            name = (counter.bans + b"a").decode()
+            began, refusals, until, known, forgiven = server.numbers(name)
+            assert refusals == 0
+            assert forgiven - until == pytest.approx(known)
+            assert known == pytest.approx(lasts * 1e6, rel=1e-6, abs=10)
+            server.put_numbers(name, began, 0, until - known - 1, known, forgiven)
         await store.aclose()
 
     asyncio.run(run())

@@ -3,6 +3,7 @@
 import importlib.util
 import platform
 import shutil
+import struct
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -66,6 +67,18 @@ class RedisServer(Server):
         with self.control() as connection:
             known: dict[str, dict[str, Any]] = connection.info("commandstats")
         return int(known.get(f"cmdstat_{command.lower()}", {}).get("calls", 0))
+
+    def numbers(self, name: str) -> tuple[float, ...]:
+        """Return what the script keeps under a name, if anything."""
+        with self.control() as connection:
+            untyped: Any = connection
+            kept = untyped.execute_command("GET", name, NEVER_DECODE=True) or b""
+        return struct.unpack(f"<{len(kept) // 8}d", kept)
+
+    def put_numbers(self, name: str, *numbers: float) -> None:
+        """Keep other numbers there, without an end."""
+        with self.control() as connection:
+            connection.set(name, struct.pack(f"<{len(numbers)}d", *numbers))
 
     def connections(self) -> int:
         """Return how many clients are connected, beside who asks."""

@@ -16,18 +16,20 @@
 --
 -- Numbers travel as one string, with spaces between: clients take their time for each value.
 --
--- A key holds numbers, by its algorithm: 1, sliding window: number of the window, units of the one
--- before, units of this one; 2, fixed window: number of the window, units; 3, token bucket: when it
--- will be full. The arithmetic is that of algorithms.py. The key of refusals holds a record of
--- ban.py, with its arithmetic.
+-- A key holds numbers, of 8 bytes each, by its algorithm: 1, sliding window: number of the window,
+-- units of the one before, units of this one; 2, fixed window: number of the window, units; 3, token
+-- bucket: when it will be full. The arithmetic is that of algorithms.py. The key of refusals holds a
+-- record of ban.py, with its arithmetic. The first number of a counter tells when its key expires.
 
-local format, match, floor, ceil, max, min =
-  string.format, string.match, math.floor, math.ceil, math.max, math.min
+local format, floor, ceil, max, min = string.format, math.floor, math.ceil, math.max, math.min
+
+-- How numbers are kept, by how many bytes they take: what is of another length is none of ours.
+local kept = { [8] = '<d', [16] = '<dd', [24] = '<ddd', [40] = '<ddddd' }
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local known = {} -- what each key holds: text, or numbers once it was looked at
-local written = {} -- milliseconds to keep each key that has changed
+local known = {} -- what each key holds: bytes, or numbers once it was looked at
+local written = {} -- milliseconds to keep each key that has changed; 0 for as long as it is kept now
 
 for first = 1, #KEYS, 1000 do -- not more than a call may have arguments
   local held = redis.call('MGET', unpack(KEYS, first, min(first + 999, #KEYS)))
@@ -39,12 +41,9 @@ end
 local function read(key)
   local state = known[key]
   if type(state) ~= 'table' then
-    if state then
-      local first, second, third = match(state, '^(%S+) ?(%S*) ?(%S*)')
-      state = { tonumber(first), tonumber(second), tonumber(third) }
-    else
-      state = {}
-    end
+    local form = state and kept[#state]
+    state = form and { struct.unpack(form, state) } or {}
+    state[#state] = nil -- where the bytes end
     known[key] = state
   end
   return state
@@ -170,19 +169,6 @@ local function keep(name, microseconds)
   written[name] = min(ceil(microseconds / 1000) + 1, 1e14)
 end
 
-local function record_of(name)
-  local record = known[name]
-  if type(record) ~= 'table' then
-    local text = record or ''
-    record = {}
-    for number in string.gmatch(text, '%S+') do
-      record[#record + 1] = tonumber(number)
-    end
-    known[name] = record
-  end
-  return record
-end
-
 -- What a banned key is told, less the microsecond that every answer has on top.
 local function while_banned(kind, rest, decision)
   local admitted, remaining, reset, retry = unpack(decision, 1, 4)
@@ -197,7 +183,7 @@ end
 local function decide_unless_banned(name, record, at, rest, cost)
   local decision = { decide(name, at, rest, cost) }
   if record and cost >= 0 then
-    local until_then = record_of(record)[3]
+    local until_then = read(record)[3]
     if until_then and now < until_then then
       return while_banned(-1, until_then - now, decision)
     end
@@ -209,7 +195,7 @@ end
 local function count_refusal(name, terms, decision)
   local after, within, lasts_first = asked[terms], asked[terms + 1], asked[terms + 2]
   local multiplier, longest = asked[terms + 3], asked[terms + 4]
-  local record = record_of(name)
+  local record = read(name)
   local began, refusals, until_then = record[1] or now, record[2] or 0, record[3] or now
   local lasts = record[4] or 0
   if now >= (record[5] or now) then
@@ -270,8 +256,12 @@ while group <= #asked do
           decision = { decide(name, at[number], rest[number], cost + more) }
         end
         local state = known[name]
+        if state[1] ~= decision[6] then
+          keep(name, decision[5])
+        elseif not written[name] then
+          written[name] = 0
+        end
         state[1], state[2], state[3] = decision[6], decision[7], decision[8]
-        keep(name, decision[5])
       elseif not admitted and decision[1] == 1 then
         decision = { decide(name, at[number], rest[number], 0) }
       elseif record[number] and decision[1] == 0 and cost > 0 then
@@ -289,16 +279,11 @@ end
 
 for name, milliseconds in pairs(written) do
   local state = known[name]
-  local text
-  if state[4] then
-    text = format('%.17g %d %.17g %.17g %.17g', unpack(state))
-  elseif state[3] then
-    text = format('%d %d %d', state[1], state[2], state[3])
-  elseif state[2] then
-    text = format('%d %d', state[1], state[2])
+  local bytes = struct.pack(kept[8 * #state], unpack(state))
+  if milliseconds == 0 then -- half the work of setting it, and when it expires, anew
+    redis.call('SETRANGE', name, 0, bytes)
   else
-    text = format('%.17g', state[1])
+    redis.call('SET', name, bytes, 'PX', milliseconds)
   end
-  redis.call('SET', name, text, 'PX', milliseconds)
 end
 return table.concat(answers, ' ')
