@@ -22,6 +22,7 @@ _FULL = Effort(rounds=60, requests=300, clients=1000)
 _QUICK = Effort(rounds=10, requests=100, clients=1000)
 _COUNTED = Effort(rounds=1, requests=100, clients=50)
 _TURNS, _FEW_TURNS = 8, 3
+_CONNECTIONS = 32
 
 
 def main() -> None:
@@ -34,7 +35,8 @@ def main() -> None:
         print("", breakers_tables(_progress), sep="\n\n")
         return
     if arguments.served:
-        served(arguments.rounds or (_FEW_TURNS if arguments.quick else _TURNS), _progress)
+        rounds = arguments.rounds or (_FEW_TURNS if arguments.quick else _TURNS)
+        served(rounds, arguments.connections, _progress)
         return
     standard = _COUNTED if arguments.instructions else _QUICK if arguments.quick else _FULL
     effort = Effort(
@@ -96,6 +98,12 @@ def _arguments() -> argparse.Namespace:
         "--served",
         action="store_true",
         help="what a real server serves, in less than three minutes; needs wrk",
+    )
+    parser.add_argument(
+        "--connections",
+        type=_from(1),
+        default=_CONNECTIONS,
+        help=f"with --served: how many are kept busy, {_CONNECTIONS} where nothing is said",
     )
     parser.add_argument(
         "--keys", type=_from(100_000), help="what so many keys take in this process"

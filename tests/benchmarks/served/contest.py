@@ -9,9 +9,9 @@ from tests.benchmarks.peers.place import Databases, databases, memory
 from tests.benchmarks.promises import verify
 from tests.benchmarks.report import Row, machine, markdown
 from tests.benchmarks.served.app import BARE, KINDS, on_redis
-from tests.benchmarks.served.measure import Pair, Pairs, measure
+from tests.benchmarks.served.measure import Load, Pair, Pairs, measure
 from tests.benchmarks.served.servers import servers
-from tests.benchmarks.served.wrk import CONNECTIONS, need_wrk
+from tests.benchmarks.served.wrk import need_wrk
 
 _SECONDS = 2
 _PACKAGES = ("asgi-guard", "fastapi", "uvicorn", "uvloop", "httptools", "redis", "slowapi")
@@ -20,9 +20,10 @@ _MICRO = 1e6
 Progress = Callable[[str], None]
 
 
-def served(rounds: int, progress: Progress) -> None:
+def served(rounds: int, connections: int, progress: Progress) -> None:
     """Verify, measure, and print the table."""
     need_wrk()
+    load = Load(rounds, connections, _SECONDS)
     load_before, _, _ = os.getloadavg()
     with databases() as fresh:
         asyncio.run(_verify(fresh, progress))
@@ -31,12 +32,11 @@ def served(rounds: int, progress: Progress) -> None:
             pairs = measure(
                 running[BARE],
                 {name: server for name, server in running.items() if name != BARE},
-                rounds,
-                _SECONDS,
+                load,
                 lambda number: progress(f"measuring: round {number} of {rounds}"),
             )
     progress("done")
-    print("", _table(pairs, rounds, load_before), sep="\n\n")
+    print("", _table(pairs, load, load_before), sep="\n\n")
 
 
 async def _verify(fresh: Databases, progress: Progress) -> None:
@@ -45,14 +45,14 @@ async def _verify(fresh: Databases, progress: Progress) -> None:
         await verify(kind(fresh if on_redis(name) else memory))
 
 
-def _table(pairs: Pairs, rounds: int, load_before: float) -> str:
+def _table(pairs: Pairs, load: Load, load_before: float) -> str:
     rows: list[Row] = [
         ("served", "requests/s", "bare", "of bare", "range", "CPU µs", "bare", "of bare", "range")
     ]
     rows += [(name, *_cells(found)) for name, found in pairs.items()]
     return (
-        f"{machine(_PACKAGES, load_before)}; uvicorn with one worker, wrk with {CONNECTIONS} "
-        f"connections and 1000 clients, {rounds} rounds of {_SECONDS} seconds each.\n\n"
+        f"{machine(_PACKAGES, load_before)}; uvicorn with one worker, wrk with {load.connections} "
+        f"connections and 1000 clients, {load.rounds} rounds of {load.seconds} seconds each.\n\n"
         f"## Served over HTTP, FastAPI\n\n{markdown(rows)}\n\n"
         "Each turn is compared with the turns of the bare app right before and after it; shown are "
         "medians over the rounds, and the range that holds the middle half of them. CPU time is "

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.benchmarks.served.wrk import wrk
@@ -16,6 +16,15 @@ class Server:
 
     url: str
     pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How it is measured: turns of each server, connections that are kept busy, seconds a turn."""
+
+    rounds: int
+    connections: int
+    seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +55,7 @@ Pairs = dict[str, list[Pair]]
 def measure(
     bare: Server,
     guarded: Mapping[str, Server],
-    rounds: int,
-    seconds: int,
+    load: Load,
     after: Callable[[int], None],
 ) -> Pairs:
     """Measure all of them.
@@ -55,18 +63,17 @@ def measure(
     Args:
         bare: The bare app.
         guarded: The others.
-        rounds: Turns of each.
-        seconds: Of each turn.
+        load: How.
         after: Is told the number of each round that is over.
     """
     for server in (bare, *guarded.values()):
-        _turn(server, 1)
+        _turn(server, replace(load, seconds=1))
     pairs: Pairs = {name: [] for name in guarded}
-    before = _turn(bare, seconds)
-    for number in range(rounds):
+    before = _turn(bare, load)
+    for number in range(load.rounds):
         for name, server in guarded.items():
-            own = _turn(server, seconds)
-            behind = _turn(bare, seconds)
+            own = _turn(server, load)
+            behind = _turn(bare, load)
             pairs[name].append(Pair(own, _between(before, behind)))
             before = behind
         after(number + 1)
@@ -77,9 +84,9 @@ def _between(one: Turn, other: Turn) -> Turn:
     return Turn((one.rate + other.rate) / 2, (one.cpu + other.cpu) / 2)
 
 
-def _turn(server: Server, seconds: int) -> Turn:
+def _turn(server: Server, load: Load) -> Turn:
     before = _cpu(server.pid)
-    rate, total = wrk(f"{server.url}/hello", seconds)
+    rate, total = wrk(f"{server.url}/hello", load.connections, load.seconds)
     return Turn(rate, (_cpu(server.pid) - before) / total)
 
 

@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-CONNECTIONS = 32
-
 _CLIENTS = Path(__file__).with_name("clients.lua")
 _RATE = re.compile(r"^Requests/sec:\s+([\d.]+)$", re.MULTILINE)
 _TOTAL = re.compile(r"^\s+(\d+) requests in ", re.MULTILINE)
@@ -19,14 +17,14 @@ def need_wrk() -> None:
         sys.exit("wrk is needed to measure what is served, and is not on PATH (apt install wrk)")
 
 
-def wrk(url: str, seconds: int) -> tuple[float, int]:
-    """Ask a server for some seconds; return the requests per second, and all requests.
+def wrk(url: str, connections: int, seconds: int) -> tuple[float, int]:
+    """Keep connections busy for some seconds; return the requests per second, and all requests.
 
     Raises:
         RuntimeError: Something else than a response with status 200 came back.
     """
     said = subprocess.run(
-        ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(_CLIENTS), url],
+        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(_CLIENTS), url],
         capture_output=True,
         text=True,
         check=True,
