@@ -3,6 +3,7 @@
 import json
 import time
 from functools import wraps
+from types import SimpleNamespace
 from typing import Any
 
 import http_sf
@@ -189,6 +190,23 @@ def test_counts_are_kept_by_rule() -> None:
         ("1/minute", 0, 0),
         ("9/hour /x", 0, 0),
     ]
+
+
+async def test_rules_that_refuse_together_render_their_answer_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A flood meets them again and again, and to render it takes as long as all the rest."""
+    app = RateLimit(Rule("1/minute", name="burst"), Rule("1/hour", name="steady"))(hello)
+    rendered: list[Any] = []
+
+    def dumps(content: Any) -> str:
+        rendered.append(content)
+        return json.dumps(content)
+
+    monkeypatch.setattr("asgi_guard.refusal.json", SimpleNamespace(dumps=dumps))
+    bodies = [(await get().run(app)).body for _ in range(5)][1:]
+    assert len(rendered) == 2  # with a wait, and without
+    assert [json.loads(body)["violated-policies"] for body in bodies] == [["burst", "steady"]] * 4
 
 
 async def test_only_the_violated_rule_counts_a_denial() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from hashlib import blake2b
 from math import ceil
 from typing import Any
@@ -18,6 +19,7 @@ from asgi_guard.rate_limit.stores.memory import MemoryStore
 from asgi_guard.rate_limit.stores.store import Counter, Store
 from asgi_guard.refusal import Refusal
 
+_REFUSALS = 256  # answers that are kept, each for rules that refuse together
 _HASH = 6  # bytes
 _HASHES = 2.0 ** (8 * _HASH)
 _NO_BANS = (
@@ -124,7 +126,7 @@ class RunningRule:
         self.fields: RuleFields = RuleFields(rule.label, quota)
         self.policy: Field = self.fields.policy_field
         self.state: bytes = self.fields.state
-        self.refusal: Refusal = quota_exceeded([rule.label])
+        self.refusal: Refusal = quota_exceeded((rule.label,))
         self.mode: OnStoreFailure = mode
         self.bans: bool = rule.ban is not None
         self.spare: MemoryCounter | None = None
@@ -197,10 +199,10 @@ def refused_by(
             if rule.bans and count_ban(rule, decision):
                 banning.append(rule.name)
     if banning:
-        return banned_by(banning, [rule.name for rule in violated]), longest
+        return banned_by(tuple(banning), tuple(rule.name for rule in violated)), longest
     if len(violated) == 1:
         return violated[0].refusal, longest
-    return quota_exceeded([rule.name for rule in violated]), longest
+    return quota_exceeded(tuple(rule.name for rule in violated)), longest
 
 
 def count_ban(rule: RunningRule, decided: Decided) -> bool:
@@ -210,7 +212,8 @@ def count_ban(rule: RunningRule, decided: Decided) -> bool:
     return isinstance(decided, Banned)
 
 
-def banned_by(banning: Sequence[str], violated: Sequence[str]) -> Refusal:
+@lru_cache(_REFUSALS)
+def banned_by(banning: tuple[str, ...], violated: tuple[str, ...]) -> Refusal:
     """Return the answer that names the rules which ban, and all those which refuse."""
     return Refusal(
         429,
@@ -221,7 +224,8 @@ def banned_by(banning: Sequence[str], violated: Sequence[str]) -> Refusal:
     )
 
 
-def quota_exceeded(names: Sequence[str]) -> Refusal:
+@lru_cache(_REFUSALS)  # to render an answer takes longer than to come to it
+def quota_exceeded(names: tuple[str, ...]) -> Refusal:
     """Return the answer that names these rules."""
     quoted = _quoted(names)
     return Refusal(
